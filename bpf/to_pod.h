@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Packets to a pod, at the egress of its host-side veth. */
+#ifndef WEFT_TO_POD_H
+#define WEFT_TO_POD_H
+
+#include "judge.h"
+
+/* The first packet of a connection. It passes even when refused: sk_lookup answers it with a RST. */
+static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet *p,
+				      const struct weft_conn_key *key,
+				      const struct weft_veth_row *veth,
+				      const struct weft_address_row *target,
+				      const struct weft_config *conf)
+{
+	struct weft_conn_row fresh = { .revision = conf->revision };
+	struct subject subject = { &p->source, &p->target, p->source_port, p->target_port, p->proto };
+	const struct weft_conn_row *known = bpf_map_lookup_elem(&connections, key);
+	const struct weft_address_row *source;
+	__u8 verdict;
+
+	if (known && known->state != WEFT_STATE_REFUSE)
+		return PASS; /* a live connection's business: TCP answers with a challenge */
+	known = bpf_map_lookup_elem(&half_open, key);
+	if (known && known->state != WEFT_STATE_REFUSE && known->revision == conf->revision)
+		return PASS; /* sent again */
+
+	if (from_node(skb, conf)) {
+		fresh.state = WEFT_STATE_NODE;
+		verdict = WEFT_VERDICT_DIRECT;
+		count(WEFT_COUNTER_NODE);
+	} else {
+		source = bpf_map_lookup_elem(&addresses, &p->source);
+		if (!within_budget(&p->source, source && (source->flags & WEFT_ADDRESS_LOCAL)))
+			return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_SYN_BUDGET);
+		verdict = judge_inbound(skb, p, key, veth, target, conf, &fresh);
+		if (verdict == WEFT_VERDICT_WAIT)
+			return drop(fresh.reason);
+		if (verdict == WEFT_VERDICT_DIRECT)
+			count(WEFT_COUNTER_DIRECT);
+		else if (verdict == WEFT_VERDICT_REFUSE)
+			count(fresh.reason);
+	}
+	if (verdict != WEFT_VERDICT_REFUSE)
+		fresh.reason = WEFT_REASON_NONE;
+	fresh.touched_ns = bpf_ktime_get_ns();
+	if (bpf_map_update_elem(&half_open, key, &fresh, BPF_ANY))
+		return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_MAP_FULL);
+	bpf_map_delete_elem(&closing, key);
+	tell(&subject, WEFT_HOOK_TO_POD, verdict, fresh.reason, fresh.state);
+	return PASS;
+}
+
+static __always_inline int tcp_to_pod(struct __sk_buff *skb, const struct packet *p,
+				      const struct weft_veth_row *veth,
+				      const struct weft_address_row *target,
+				      const struct weft_config *conf)
+{
+	struct weft_conn_key key = {
+		.local = p->target,
+		.remote = p->source,
+		.local_port = p->target_port,
+		.remote_port = p->source_port,
+		.proto = IPPROTO_TCP,
+	};
+	struct weft_conn_row *row;
+
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return syn_to_pod(skb, p, &key, veth, target, conf);
+	row = find_row(&key);
+	if (!row)
+		return needs_row(target, &p->target, p->target_port) ?
+			       drop(WEFT_REASON_NO_CONNECTION) : PASS;
+	if (!still_allowed(row, &key, conf))
+		return deny(p, WEFT_HOOK_TO_POD, row->reason);
+	if (row->state == WEFT_STATE_PENDING)
+		return drop(WEFT_REASON_NOT_STEERED);
+	/* Refused after its handshake: what closes it passes, payload does not. */
+	if (row->state == WEFT_STATE_REFUSE &&
+	    (!(row->flags & WEFT_CONN_ESTABLISHED) || p->payload_bytes))
+		return drop(row->reason);
+	if (!(row->flags & WEFT_CONN_ESTABLISHED) && row->state != WEFT_STATE_OUTBOUND &&
+	    !(p->tcp_flags & TCP_RST)) {
+		row = establish(&key, row);
+		if (!row)
+			return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_MAP_FULL);
+		give_back(&p->source, 0);
+	}
+	follow(&key, row, p, WEFT_CONN_FIN_REMOTE);
+	return PASS;
+}
+
+/* An ICMP error must speak of a packet that the pod itself has sent. */
+static __always_inline int error_is_related(struct __sk_buff *skb, const struct packet *p)
+{
+	struct weft_addr inner;
+
+	if (p->v4) {
+		__be32 source;
+
+		if (bpf_skb_load_bytes(skb, p->l4_offset + 8 + 12, &source, sizeof(source)))
+			return 0;
+		addr_from_v4(&inner, source);
+	} else if (bpf_skb_load_bytes(skb, p->l4_offset + 8 + 8, &inner, sizeof(inner))) {
+		return 0;
+	}
+	return addr_equal(&inner, &p->target);
+}
+
+/* What mutual TLS cannot carry: under STRICT only answers, errors and the node's own pass. */
+static __always_inline int other_to_pod(struct __sk_buff *skb, const struct packet *p,
+					const struct weft_address_row *target,
+					const struct weft_config *conf)
+{
+	struct weft_conn_key key = {
+		.local = p->target,
+		.remote = p->source,
+		.local_port = p->target_port,
+		.remote_port = p->source_port,
+		.proto = p->proto,
+	};
+
+	if (is_icmp_error(p))
+		return error_is_related(skb, p) ? PASS : drop(WEFT_REASON_MALFORMED);
+	if (target->mode != WEFT_MODE_STRICT && target->mode != WEFT_MODE_UNKNOWN)
+		return PASS;
+	if (from_node(skb, conf))
+		return PASS;
+	if ((p->proto == IPPROTO_UDP || is_echo_reply(p)) && bpf_map_lookup_elem(&datagrams, &key))
+		return PASS;
+	return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_NOT_AUTHENTICATED);
+}
+
+static __always_inline int to_pod(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	const struct weft_veth_row *veth = bpf_map_lookup_elem(&veths, &ifindex);
+	const struct weft_config *conf = the_config();
+	const struct weft_address_row *target;
+	struct packet p = {};
+	enum parsed parsed;
+	int strict;
+
+	if (!veth || !conf)
+		return drop(WEFT_REASON_NO_CONNECTION);
+	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
+		return PASS;
+	strict = veth->flags & WEFT_VETH_STRICT;
+	parsed = parse(skb, &p);
+	if (parsed == PARSED_MALFORMED)
+		return drop(WEFT_REASON_MALFORMED);
+	if (parsed == PARSED_FRAGMENT && strict)
+		return drop(WEFT_REASON_FRAGMENT);
+	if (is_neighbour_discovery(&p) && parsed == PARSED)
+		return PASS;
+	target = bpf_map_lookup_elem(&addresses, &p.target);
+	if (!target || !(target->flags & WEFT_ADDRESS_LOCAL) ||
+	    target->netns_cookie != veth->netns_cookie) {
+		if (addr_is_multicast(&p.target) && !strict && p.proto != IPPROTO_TCP)
+			return PASS;
+		return drop(WEFT_REASON_UNKNOWN_IDENTITY);
+	}
+	/* The pod's own addresses and loopback never come from outside it. */
+	if (addr_equal(&p.source, &p.target) || addr_is_loopback(&p.source))
+		return deny(&p, WEFT_HOOK_TO_POD, WEFT_REASON_SPOOFED);
+	if (parsed == PARSED_FRAGMENT)
+		return PASS;
+	if (p.proto == IPPROTO_TCP)
+		return tcp_to_pod(skb, &p, veth, target, conf);
+	return other_to_pod(skb, &p, target, conf);
+}
+
+#endif
