@@ -13,7 +13,7 @@
 export interface Codec<T> {
   /** Bytes of the C value. */
   readonly size: number;
-  /** Writes `value` at `offset` and returns `bytes`, by default new ones of the right size. */
+  /** Writes `value` at `offset` and returns `bytes`, by default new ones of that size. */
   encode(value: T, bytes?: Uint8Array<ArrayBuffer>, offset?: number): Uint8Array<ArrayBuffer>;
   /** Reads the value at `offset`; nothing in it refers to `bytes`. */
   decode(bytes: ArrayBufferView, offset?: number): T;

@@ -4,6 +4,7 @@
 #define WEFT_TO_POD_H
 
 #include "judge.h"
+#include "prohibit.h"
 
 /* The first packet of a connection. It passes even when refused: sk_lookup answers it with a RST. */
 static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet *p,
@@ -127,7 +128,8 @@ static __always_inline int other_to_pod(struct __sk_buff *skb, const struct pack
 		return PASS;
 	if ((p->proto == IPPROTO_UDP || is_echo_reply(p)) && bpf_map_lookup_elem(&datagrams, &key))
 		return PASS;
-	return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_NOT_AUTHENTICATED);
+	deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_NOT_AUTHENTICATED);
+	return prohibit(skb, p);
 }
 
 static __always_inline int to_pod(struct __sk_buff *skb)

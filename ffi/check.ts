@@ -2,7 +2,8 @@
  * Turns the two C conventions for failure into one: a thrown `SyscallError`.
  *
  * `errno` belongs to the thread: it is valid only right after a failed *synchronous* call. After a
- * nonblocking call it is another thread's. `action` is a string, or a function where building it would cost the hot path.
+ * nonblocking call it is another thread's. `action` is a string, or a function where building it
+ * would cost the hot path.
  *
  * @module
  */
@@ -24,17 +25,6 @@ export function checkLibc(call: string, result: number, action?: Action): number
 export function checkNegative(call: string, result: number, action?: Action): number {
   if (result >= 0) return result;
   throw new SyscallError(call, -result, typeof action === "function" ? action() : action);
-}
-
-/** Result of a function that returns NULL and sets `errno`. */
-export function checkPointer(
-  call: string,
-  result: Deno.PointerValue,
-  action?: Action,
-): Deno.PointerObject {
-  if (result !== null) return result;
-  const errno = lastErrno();
-  throw new SyscallError(call, errno, typeof action === "function" ? action() : action);
 }
 
 /** The thread's `errno`; read it before any other foreign call. */

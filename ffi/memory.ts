@@ -2,8 +2,8 @@
  * Memory that C reads and writes: strings, structures, and what a pointer points to.
  *
  * C gets addresses of JavaScript buffers. Two things could then go wrong: V8 moves the bytes, or
- * collects them while C still uses them. So structures live outside V8's heap (a plain `ArrayBuffer`
- * is never moved), and a structure keeps alive whatever its pointers lead to.
+ * collects them while C still uses them. So structures live outside V8's heap (the bytes of an
+ * `ArrayBuffer` are never moved), and a structure keeps alive whatever its pointers lead to.
  *
  * @module
  */

@@ -83,7 +83,7 @@ async function readObjects(directory: string): Promise<Map<string, Btf>> {
   return objects;
 }
 
-/** Formats like the rest, so that the file is pleasant to read and its text does not depend on us. */
+/** Formats the text like all other code, so that it is pleasant to read. */
 async function format(text: string): Promise<string> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["fmt", "--line-width=100", "--ext=ts", "-"],

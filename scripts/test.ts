@@ -5,7 +5,7 @@
  * what was skipped, and an exit status that agrees: 0 only if tests ran and none failed.
  *
  * Invariant: the machine is left as it was. What bears the project's name is listed before and
- * after (rings/leftovers.ts); a difference is a failure of its own, and processes that the run left are
+ * after (rings/leftovers.ts); a difference is a failure, and processes that the run left are
  * ended. A ring that ends badly, runs too long or runs no test is a failure even if its report
  * shows none.
  *

@@ -201,7 +201,7 @@ async function collectRuntime(stage: string, target: string): Promise<void> {
   await Deno.chmod(`${runtime}/${LOADER}`, 0o755);
 }
 
-/** Opens every library from the new deno, through the loader because the target is not there yet. */
+/** Opens every library from the new deno; through the loader, for the target is not there yet. */
 async function checkRuntime(runtime: string): Promise<void> {
   const names = JSON.stringify(LIBRARIES);
   const script = `for (const name of ${names}) Deno.dlopen(name, {}); Deno.stdout.writeSync(

@@ -2,7 +2,8 @@
  * Programs on an interface through the `clsact` qdisc, for kernels before TCX (6.6).
  *
  * Unlike a link, such an attachment belongs to the interface: it outlives this process without a
- * pin, and whoever may configure the interface can remove it. Acts in the current network namespace.
+ * pin, and whoever may configure the interface can remove it. Acts in the current network
+ * namespace.
  *
  * @module
  */

@@ -26,7 +26,7 @@ export class BpfLink implements Disposable {
     this.#fd = fd;
   }
 
-  /** Attaches to a cgroup and all below it; several links on one hook run in order of attachment. */
+  /** Attaches to a cgroup and all below it; several links on one hook run as they were attached. */
   static attachCgroup(program: BpfProgram, cgroup: Fd, attachType?: AttachType): BpfLink {
     return create(program, cgroup.raw, attachType ?? wantedType(program), `"${cgroup.label}"`);
   }

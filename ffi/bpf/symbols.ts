@@ -14,8 +14,6 @@ export const LIBBPF = {
   libbpf_set_print: { parameters: ["pointer"], result: "pointer" },
   // int libbpf_num_possible_cpus(void);
   libbpf_num_possible_cpus: { parameters: [], result: "i32" },
-  // const char *libbpf_version_string(void);
-  libbpf_version_string: { parameters: [], result: "pointer" },
 
   // struct bpf_object *bpf_object__open_mem(const void *buf, size_t size,
   //                                         const struct bpf_object_open_opts *opts);
@@ -65,8 +63,6 @@ export const LIBBPF = {
   bpf_program__name: { parameters: ["pointer"], result: "pointer" },
   // int bpf_program__set_autoload(struct bpf_program *prog, bool autoload);
   bpf_program__set_autoload: { parameters: ["pointer", "bool"], result: "i32" },
-  // bool bpf_program__autoload(const struct bpf_program *prog);
-  bpf_program__autoload: { parameters: ["pointer"], result: "bool" },
   // int bpf_program__set_log_buf(struct bpf_program *prog, char *log_buf, size_t log_size);
   bpf_program__set_log_buf: { parameters: ["pointer", "buffer", "usize"], result: "i32" },
   // enum bpf_attach_type bpf_program__expected_attach_type(const struct bpf_program *prog);
@@ -93,12 +89,6 @@ export const LIBBPF = {
     parameters: ["i32", "buffer", "buffer", "buffer", "buffer", "buffer", "buffer"],
     result: "i32",
   },
-  // int bpf_map_update_batch(int fd, const void *keys, const void *values, __u32 *count,
-  //                          const struct bpf_map_batch_opts *opts);
-  bpf_map_update_batch: {
-    parameters: ["i32", "buffer", "buffer", "buffer", "buffer"],
-    result: "i32",
-  },
   // int bpf_map_freeze(int fd);
   bpf_map_freeze: { parameters: ["i32"], result: "i32" },
 
@@ -115,8 +105,6 @@ export const LIBBPF = {
   bpf_prog_get_fd_by_id: { parameters: ["u32"], result: "i32" },
   // int bpf_map_get_fd_by_id(__u32 id);
   bpf_map_get_fd_by_id: { parameters: ["u32"], result: "i32" },
-  // int bpf_link_get_fd_by_id(__u32 id);
-  bpf_link_get_fd_by_id: { parameters: ["u32"], result: "i32" },
   // int bpf_obj_get_info_by_fd(int fd, void *info, __u32 *info_len);
   bpf_obj_get_info_by_fd: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   // int bpf_obj_pin(int fd, const char *path);
@@ -124,10 +112,6 @@ export const LIBBPF = {
   // int bpf_obj_get(const char *path);
   bpf_obj_get: { parameters: ["buffer"], result: "i32" },
 
-  // int bpf_prog_attach(int prog_fd, int target_fd, enum bpf_attach_type type, unsigned int flags);
-  bpf_prog_attach: { parameters: ["i32", "i32", "u32", "u32"], result: "i32" },
-  // int bpf_prog_detach2(int prog_fd, int target_fd, enum bpf_attach_type type);
-  bpf_prog_detach2: { parameters: ["i32", "i32", "u32"], result: "i32" },
   // int bpf_prog_query_opts(int target, enum bpf_attach_type type, struct bpf_prog_query_opts *o);
   bpf_prog_query_opts: { parameters: ["i32", "u32", "buffer"], result: "i32" },
   // int bpf_link_create(int prog_fd, int target_fd, enum bpf_attach_type attach_type,
@@ -140,8 +124,6 @@ export const LIBBPF = {
 
   // int bpf_tc_hook_create(struct bpf_tc_hook *hook);
   bpf_tc_hook_create: { parameters: ["buffer"], result: "i32" },
-  // int bpf_tc_hook_destroy(struct bpf_tc_hook *hook);
-  bpf_tc_hook_destroy: { parameters: ["buffer"], result: "i32" },
   // int bpf_tc_attach(const struct bpf_tc_hook *hook, struct bpf_tc_opts *opts);
   bpf_tc_attach: { parameters: ["buffer", "buffer"], result: "i32" },
   // int bpf_tc_detach(const struct bpf_tc_hook *hook, const struct bpf_tc_opts *opts);

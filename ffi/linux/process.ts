@@ -14,9 +14,6 @@ import { cstring, Struct } from "../memory.ts";
 export const Resource = { OPEN_FILES: 7, LOCKED_MEMORY: 8 } as const;
 export type Resource = typeof Resource[keyof typeof Resource];
 
-/** No limit. */
-export const UNLIMITED = 0xffff_ffff_ffff_ffffn;
-
 /** A limit: what is in force, and what it may be raised to without privileges. */
 export interface ResourceLimit {
   readonly current: bigint;

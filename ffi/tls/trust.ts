@@ -25,10 +25,24 @@ export class TrustStore implements Disposable {
     }
   }
 
+  /** Whether a leaf and its chain (pointers of OpenSSL's) end in one of the roots, at any time. */
+  verifies(leaf: Deno.PointerObject, chain: Deno.PointerObject): boolean {
+    const crypto = libcrypto();
+    const context = checkTls(crypto.X509_STORE_CTX_new(), "Cannot verify a chain");
+    const isReady = crypto.X509_STORE_CTX_init(context, this.pointer, leaf, chain) === 1;
+    crypto.X509_STORE_CTX_set_flags(context, X509_V_FLAG_NO_CHECK_TIME);
+    const isGood = isReady && crypto.X509_verify_cert(context) === 1;
+    crypto.X509_STORE_CTX_free(context);
+    drainFaults();
+    return isGood;
+  }
+
   [Symbol.dispose](): void {
     libcrypto().X509_STORE_free(this.pointer);
   }
 }
+
+const X509_V_FLAG_NO_CHECK_TIME = 0x200000n;
 
 /** Certificates of a PEM text, in its order; the caller frees each. */
 export function readCertificates(pem: string): Deno.PointerObject[] {

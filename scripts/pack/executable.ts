@@ -37,10 +37,10 @@ export const LOADER = "ld-linux-x86-64.so.2";
 /** What must be there before zstd can run; the rest of the runtime is packed with zstd. */
 const BOOT = [LOADER, "libc.so.6", "libz.so.1", "unpack"];
 
-/** Room for the loader's path in `deno`: the longest folder that weft can be unpacked to. */
-const INTERPRETER_MAX = 400;
+/** Loader's path in what is packed: room for that of the longest folder to unpack to. */
+export const INTERPRETER_ROOM = `/${"-".repeat(399)}`;
 
-/** Bytes of a folder's name on the target machine, in hexadecimal digits of the content's hash. */
+/** Hexadecimal digits of the content's hash that name a folder on the target machine. */
 const NAME_LENGTH = 16;
 
 export async function packApp(dir: string, target: string): Promise<Packed> {
@@ -48,38 +48,57 @@ export async function packApp(dir: string, target: string): Promise<Packed> {
   return await describe([target]);
 }
 
-/** Packs the runtime that this very deno belongs to. */
+/** Packs the runtime that this very deno belongs to, or finds it packed in `cache`. */
 export async function packRuntime(cache: string, level: number): Promise<PackedRuntime> {
-  const runtime = new URL(".", `file://${Deno.execPath()}`).pathname;
-  const key = runtime.split("/").at(-2); // runtime-KEY, see scripts/toolchain
-  const dir = `${cache}/${key}-${level}`;
-  const files = [`${dir}/boot.tar.gz`, `${dir}/rest.tar.zst`];
+  const dir = `${cache}/${runtimeDir().split("/").at(-1)}-${level}`;
   if (!await Deno.stat(dir).then(() => true, () => false)) {
     const stage = await Deno.makeTempDir({ dir: cache, prefix: "stage." });
     try {
-      await packRuntimeInto(stage, runtime, level);
+      const deno = `${stage}/deno`;
+      await Deno.copyFile(Deno.execPath(), deno);
+      await run(["patchelf", "--set-interpreter", INTERPRETER_ROOM, deno]);
+      await packRuntimeInto(`${stage}/packed`, deno, level);
       await Deno.rename(`${stage}/packed`, dir);
     } finally {
       await Deno.remove(stage, { recursive: true });
     }
   }
-  const interpreter = JSON.parse(await Deno.readTextFile(`${dir}/interpreter.json`)) as Extent;
-  return { ...await describe(files), interpreter };
+  return await describeRuntime(dir);
 }
 
-async function packRuntimeInto(stage: string, runtime: string, level: number): Promise<void> {
-  const [files, packed] = [`${stage}/files`, `${stage}/packed`];
-  await run(["cp", "-r", runtime, files]);
-  await Deno.mkdir(packed);
-  const room = `/${"-".repeat(INTERPRETER_MAX - 1)}`;
-  await run(["patchelf", "--set-interpreter", room, `${files}/deno`]);
-  const interpreter = findInterpreter(await Deno.readFile(`${files}/deno`));
-  await Deno.writeTextFile(`${packed}/interpreter.json`, JSON.stringify(interpreter));
+/** Packs a runtime whose deno is `executable`, for `deno compile`. */
+export async function packCompiled(
+  executable: string,
+  target: string,
+  level: number,
+): Promise<PackedRuntime> {
+  await packRuntimeInto(target, executable, level);
+  return await describeRuntime(target);
+}
+
+/** What scripts/toolchain put together. */
+function runtimeDir(): string {
+  return Deno.execPath().replace(/\/[^/]+$/, "");
+}
+
+async function describeRuntime(dir: string): Promise<PackedRuntime> {
+  const interpreter = JSON.parse(await Deno.readTextFile(`${dir}/interpreter.json`)) as Extent;
+  return { ...await describe([`${dir}/boot.tar.gz`, `${dir}/rest.tar.zst`]), interpreter };
+}
+
+async function packRuntimeInto(target: string, deno: string, level: number): Promise<void> {
+  const files = `${target}/files`;
+  await Deno.mkdir(target);
+  await run(["cp", "-r", runtimeDir(), files]);
+  await Deno.copyFile(deno, `${files}/deno`);
+  const interpreter = findInterpreter(await Deno.readFile(deno));
+  await Deno.writeTextFile(`${target}/interpreter.json`, JSON.stringify(interpreter));
   const rest = [...Deno.readDirSync(files)].map((entry) => entry.name)
     .filter((name) => !BOOT.includes(name)).sort();
   const long = level > 9 ? " --long=26" : ""; // 64 MiB of window: what zstd -d accepts unasked
-  await tar(files, BOOT, "gzip -n -9", `${packed}/boot.tar.gz`);
-  await tar(files, rest, `zstd -q -T0 -${level}${long}`, `${packed}/rest.tar.zst`);
+  await tar(files, BOOT, "gzip -n -9", `${target}/boot.tar.gz`);
+  await tar(files, rest, `zstd -q -T0 -${level}${long}`, `${target}/rest.tar.zst`);
+  await Deno.remove(files, { recursive: true });
 }
 
 async function tar(
@@ -117,7 +136,7 @@ export async function writeExecutable(
   target: string,
   parts: { readonly app: Packed; readonly runtime: PackedRuntime },
   template: string,
-  runArgs: readonly string[],
+  runArgs: string,
 ): Promise<void> {
   const header = fillHeader(template, parts, runArgs);
   const scratch = `${target}.${Deno.pid}`;
@@ -142,7 +161,7 @@ async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
 function fillHeader(
   template: string,
   { app, runtime }: { readonly app: Packed; readonly runtime: PackedRuntime },
-  runArgs: readonly string[],
+  runArgs: string,
 ): Uint8Array {
   const length = 16 * 1024;
   const appSize = sum(app.sizes);
@@ -159,7 +178,7 @@ function fillHeader(
     LOADER,
     INTERPRETER_AT: runtime.interpreter.offset,
     INTERPRETER_SIZE: runtime.interpreter.size,
-    RUN: runArgs.join(" "),
+    RUN: runArgs,
   };
   const text = template.replace(/@([A-Z_]+)@/g, (_, name: string) => {
     const value = values[name];

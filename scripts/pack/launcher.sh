@@ -59,7 +59,7 @@ $uid:400" ]
 start() {
   trap - EXIT
   export DENO_DIR="$base/cache" DENO_NO_UPDATE_CHECK=1
-  exec "$base/$runtime/deno" @RUN@ "$base/$app/main.js" "$@"
+  exec "$base/$runtime/deno" @RUN@ "$@"
 }
 
 # Prints part of this file: its offset, its size.

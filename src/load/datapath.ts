@@ -62,7 +62,6 @@ export class Datapath implements Disposable {
   readonly #ring: RingBuffer;
   #revision: number;
   #plan: Plan | undefined;
-  #closed = false;
 
   constructor(options: DatapathOptions) {
     this.#options = options;
@@ -110,10 +109,17 @@ export class Datapath implements Disposable {
     };
   }
 
-  /** Brings the kernel to `plan`. Throws only when it can do nothing at all. */
+  /** Looks for the plan's pods, without touching the kernel; true if the set has changed. */
+  find(plan: Plan): boolean {
+    return this.#podSet.find(plan, listLinks());
+  }
+
+  /**
+   * Brings the kernel to `plan`, for the pods that were found. What fails for one pod or for want
+   * of room in a map is noted; anything else throws.
+   */
   apply(plan: Plan): void {
     this.#plan = plan;
-    this.#podSet.find(plan, listLinks());
     const rows = planRows(plan, this.#podSet.attached);
     const names = ["cidrs", "ports", "addresses", "veths", "pods"] as const;
     this.#putDecisions(plan);
@@ -172,9 +178,9 @@ export class Datapath implements Disposable {
     sweepConnections([...this.#podSet.attached.values()], this.#programs.map("connections"));
   }
 
-  /** Gives every kernel event to `onEvent` until the datapath is closed. */
-  async readEvents(onEvent: (event: WeftEvent) => void): Promise<void> {
-    while (!this.#closed) {
+  /** Gives every kernel event to `onEvent` until `signal` aborts. */
+  async readEvents(onEvent: (event: WeftEvent) => void, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
       const drained = this.#ring.drain(
         EVENTS_PER_DRAIN,
         (record) => onEvent(WeftEvent.decode(record)),
@@ -183,7 +189,6 @@ export class Datapath implements Disposable {
       // deno-lint-ignore no-await-in-loop
       await waitReadable(this.#ring.fd, drained === EVENTS_PER_DRAIN ? 0 : EVENT_WAIT_MS);
     }
-    this.#ring[Symbol.dispose]();
   }
 
   /** Sums over all CPUs, by WEFT_REASON_* and WEFT_COUNTER_*. */
@@ -214,7 +219,7 @@ export class Datapath implements Disposable {
 
   /** Lets go; what is pinned stays and enforces. */
   [Symbol.dispose](): void {
-    this.#closed = true;
+    this.#ring[Symbol.dispose]();
     this.#podSet[Symbol.dispose]();
     this.#programs[Symbol.dispose]();
   }

@@ -51,25 +51,29 @@ export class PodSet implements Disposable {
     return this.#failures;
   }
 
-  /** Looks for the plan's pods; those that cannot be found are noted in `failures`. */
-  find(plan: Plan, links: readonly Link[]): void {
+  /** Looks for the plan's pods, notes in `failures` whom it cannot find; true if anything changed. */
+  find(plan: Plan, links: readonly Link[]): boolean {
+    let changed = false;
     for (const pod of plan.localPods.values()) {
       const print = JSON.stringify([pod.netns, pod.addresses]);
       const known = this.#attached.get(pod.key);
       if (known?.print === print && stillThere(known, links)) continue;
-      if (known) this.#drop(known);
-      this.#failures.delete(pod.key);
       try {
         const found = findPod(pod, links);
+        if (known) this.#drop(known, found.cookie);
         const slot = this.#slotOf(found.cookie);
         this.#attached.set(pod.key, { key: pod.key, slot, print, ...found });
+        this.#failures.delete(pod.key);
+        changed = true;
       } catch (error) {
+        // What is attached stays: a pod that cannot be found for a moment must not be let go.
         this.#failures.set(pod.key, formatError(error));
       }
     }
     for (const key of this.#failures.keys()) {
       if (!plan.localPods.has(key)) this.#failures.delete(key);
     }
+    return changed;
   }
 
   /** Attaches the programs of every pod, or finds them in place. */
@@ -86,11 +90,15 @@ export class PodSet implements Disposable {
     }
   }
 
-  /** Detaches what the plan no longer has, and slots that nobody owns. */
+  /**
+   * Detaches what the plan no longer has, and slots that nobody owns. While some pod cannot be
+   * found, an unowned slot may be that pod's: its guard stays, and drops for want of rows.
+   */
   release(plan: Plan): void {
     for (const pod of [...this.#attached.values()]) {
       if (!plan.localPods.has(pod.key)) this.#drop(pod);
     }
+    if (this.#failures.size > 0) return;
     const used = new Set([...this.#attached.values()].map(({ slot }) => slot));
     for (const slot of this.#pins.linkedSlots()) if (!used.has(slot)) detachSlot(slot, this.#pins);
     for (const [cookie, slot] of this.#slots) if (!used.has(slot)) this.#slots.delete(cookie);
@@ -128,11 +136,13 @@ export class PodSet implements Disposable {
     return slot;
   }
 
-  #drop(pod: AttachedPod): void {
+  /** Gives a pod up; its slot and links too, unless its namespace is `kept`. */
+  #drop(pod: AttachedPod, kept?: bigint): void {
     this.#attached.delete(pod.key);
+    pod.netns[Symbol.dispose]();
+    if (pod.cookie === kept) return;
     this.#slots.delete(pod.cookie);
     detachSlot(pod.slot, this.#pins);
-    pod.netns[Symbol.dispose]();
   }
 }
 

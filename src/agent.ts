@@ -1,0 +1,77 @@
+/**
+ * The node agent: the file to read first. It builds the stages in the order of the data flow and
+ * then carries every change through them: watch → model → compile → load, with the relay and the
+ * certificates beside.
+ *
+ * Invariant: a plan counts in the kernel only after the relay can serve what it steers, and nothing
+ * counts before the source has been read completely once. What an earlier agent pinned rules till
+ * then. The end of this function, however it comes, leaves the pins enforcing.
+ *
+ * @module
+ */
+
+import { AgentState } from "./agent_state.ts";
+import { workerUrl } from "./assets.ts";
+import type { Config } from "./config.ts";
+import { openAuthority } from "./identity/mod.ts";
+import { openDatapath } from "./load/mod.ts";
+import { openLog } from "./log.ts";
+import { Observer, serveAgent } from "./observe/mod.ts";
+import { startRelay } from "./relay/mod.ts";
+import { PEER_PATIENCE_MS, REPAIR_INTERVAL_MS, SWEEP_INTERVAL_MS } from "./limits.ts";
+import { watchDirectory } from "./watch/mod.ts";
+
+/** Runs the agent of this node until `signal` aborts. */
+export async function runAgent(config: Config, signal: AbortSignal): Promise<void> {
+  const log = openLog({ level: config.logLevel });
+  const stop = new AbortController();
+  const until = AbortSignal.any([signal, stop.signal]);
+  await using stack = new AsyncDisposableStack(); // disposes in reverse
+
+  const datapath = stack.use(openDatapath({ ...config, patienceMs: PEER_PATIENCE_MS, log }));
+  const authority = stack.use(
+    await openAuthority({ ...config, trustDomain: config.trustDomain, allowInit: true, log }),
+  );
+  let observer: Observer | undefined;
+  const relay = stack.use(
+    await startRelay(config, {
+      door: datapath.door,
+      log,
+      workerUrl: workerUrl("relay/worker"),
+      onEvent: (event) => observer?.onRelayEvents([event]),
+    }),
+  );
+  const agent = new AgentState({
+    config,
+    log,
+    datapath,
+    authority,
+    relay,
+    stop: () => stop.abort(),
+  });
+  observer = stack.use(
+    new Observer({ state: () => agent.state(), counters: () => datapath.counters() }),
+  );
+  stack.use(serveAgent({ view: agent, observer, log }));
+  stack.use(authority.onChange(() => agent.refresh()));
+  stack.use(every(REPAIR_INTERVAL_MS, () => agent.repair()));
+  stack.use(every(SWEEP_INTERVAL_MS, () => datapath.sweep()));
+  const events = datapath.readEvents((event) => observer.onKernelEvent(event), until);
+  log.info("agent-started", { node: config.node, source: config.source.directory });
+
+  const { directory, nodesDirectory: nodesDir } = config.source;
+  const { systemNamespace } = config;
+  const resuming = datapath.revision > 0;
+  const options = { nodesDir, systemNamespace, signal: until, log, resuming };
+  for await (const changes of watchDirectory(directory, options)) {
+    await agent.take(changes);
+  }
+  await events;
+  log.info("agent-stopped", { reason: stop.signal.aborted ? "asked to" : "signal" });
+}
+
+/** Calls back at an interval, until disposed. */
+function every(intervalMs: number, action: () => void): Disposable {
+  const timer = setInterval(action, intervalMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}

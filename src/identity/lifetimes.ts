@@ -1,0 +1,73 @@
+/**
+ * When certificates begin, end and are renewed. Pure: time and chance are arguments.
+ *
+ * In: now, a lifetime, the validity of the signer. Out: instants in milliseconds since the epoch.
+ * Invariant: nothing outlives its signer, and everything is due for renewal with half of its life
+ * left. That half is the grace of the mesh: an outage of the root's machine may last 3.5 days, of
+ * an agent's clock source 30 minutes, before anything expires; after it, nothing is graced.
+ *
+ * @module
+ */
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+
+/** Roots are replaced by hand, with overlap; ten years is what people expect of one. */
+export const ROOT_LIFETIME_MS = 10 * 365 * DAY_MS;
+
+/** A week lets an operator notice, over a long weekend, that the root's machine is gone. */
+export const NODE_ISSUER_LIFETIME_MS = 7 * DAY_MS;
+
+/** It is kept beside the root and renewed by whichever command needs it. */
+export const EXTERNAL_ISSUER_LIFETIME_MS = 90 * DAY_MS;
+
+/** Outside hosts have no agent that would renew theirs. */
+export const EXTERNAL_SVID_LIFETIME_MS = DAY_MS;
+
+/** As SPIRE and Istio have it. */
+export const SVID_LIFETIME_MS = HOUR_MS;
+
+/** Less than this and handshakes race with expiry. */
+export const LIFETIME_MS_MIN = 10_000;
+
+/** Validity begins this much earlier than it is issued, for verifiers whose clock is behind. */
+export const BACKDATE_MS = 5 * MINUTE_MS;
+
+/** Share of a lifetime by which renewals are spread, so that a node's pods do not renew at once. */
+const JITTER = 0.1;
+
+/** From when to when a certificate holds. */
+export interface Validity {
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+/** The validity of what is issued now; back-dated, and never outside the signer's own. */
+export function validityWithin(
+  signer: Validity | null,
+  { nowMs, lifetimeMs }: { readonly nowMs: number; readonly lifetimeMs: number },
+): Validity {
+  const notBeforeMs = Math.max(nowMs - BACKDATE_MS, signer?.notBeforeMs ?? -Infinity);
+  const notAfterMs = Math.min(nowMs + lifetimeMs, signer?.notAfterMs ?? Infinity);
+  return { notBeforeMs, notAfterMs };
+}
+
+/** When an SVID issued at `issuedMs` is renewed: at half of its life, give or take 5 % of it. */
+export function svidRenewalMs(
+  { issuedMs, notAfterMs }: { readonly issuedMs: number; readonly notAfterMs: number },
+  random: number,
+): number {
+  const lifetimeMs = notAfterMs - issuedMs;
+  return issuedMs + lifetimeMs * (0.5 + JITTER * (random - 0.5));
+}
+
+/** When a signing certificate is renewed: at half of its life. */
+export function issuerRenewalMs({ notBeforeMs, notAfterMs }: Validity): number {
+  return notBeforeMs + (notAfterMs - notBeforeMs) / 2;
+}
+
+/** Whether a certificate holds at an instant; the end itself is outside. */
+export function isValidAt({ notBeforeMs, notAfterMs }: Validity, nowMs: number): boolean {
+  return notBeforeMs <= nowMs && nowMs < notAfterMs;
+}

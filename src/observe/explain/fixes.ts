@@ -1,0 +1,203 @@
+/**
+ * What would make it work. In come the refused way and the State, out go concrete things to do, each
+ * enough on its own, with the place where it is to be written. Invariant: what is proposed is judged
+ * by the same model (a test applies proposals and asks again); nothing proposes to switch weft off.
+ *
+ * @module
+ */
+import { ENROLLED_LABEL, nameOf, portModeOf, type State, type Workload } from "../../model/mod.ts";
+import { REASONS } from "../../reasons.ts";
+import type { Path } from "./path.ts";
+import type { ExplainQuery, Party } from "./query.ts";
+
+/** One thing to do. */
+export interface Fix {
+  /** an imperative without its period */
+  readonly sentence: string;
+  readonly file?: string;
+  /** from 1 */
+  readonly line?: number;
+  /** the field */
+  readonly path?: string;
+  /** what to type, where a command does it */
+  readonly command?: string;
+}
+
+/** What would make a refused way work; the most likely wish first. */
+export function fixesFor(
+  state: State,
+  source: Party,
+  path: Path,
+  query: ExplainQuery,
+): readonly Fix[] {
+  switch (path.reason) {
+    case "mtls-required":
+    case "not-tls":
+      return [...clientFixes(state, source, path), ...serverFixes(state, path)];
+    case "not-authenticated":
+      return [{ sentence: "use TCP, which mutual TLS can carry" }, ...serverFixes(state, path)];
+    case "peer-not-ready":
+      return peerFixes(state, path);
+    case "address-conflict":
+      return conflictFixes(state, path);
+    case "unknown-identity":
+      return [{
+        sentence: `add the Pod that has ${query.to} to the source, or correct its status.podIPs`,
+      }];
+    case "none":
+      return [];
+    default:
+      return [{ sentence: REASONS[path.reason].hint }];
+  }
+}
+
+/** Why a Service has nobody to choose. */
+export function serviceFixes(state: State, target: Party, query: ExplainQuery): readonly Fix[] {
+  if (target.kind !== "service") return [];
+  const { service } = target;
+  const stored = state.objects.Service.get(service.key);
+  const place = placeOf(stored?.origin, ["spec", "ports"]);
+  if (!service.ports.some((port) => port.port === query.port)) {
+    const ports = service.ports.map((port) => `${port.port}/${port.proto}`).join(", ") || "none";
+    return [{
+      sentence: `use a port that the Service has: ${ports}`,
+      ...place,
+      path: "spec.ports",
+    }];
+  }
+  const selector = stored?.object.selector;
+  if (selector === undefined) {
+    return [{ sentence: "give the Service a selector, or write its EndpointSlices", ...place }];
+  }
+  const wanted = [...selector].map(([key, value]) => `${key}=${value}`).join(",");
+  return [{
+    sentence: `bring up a Ready pod with the labels ${wanted} in namespace ${service.namespace}`,
+    ...placeOf(stored?.origin, ["spec", "selector"]),
+    path: "spec.selector",
+  }];
+}
+
+/** Give the client an identity. */
+function clientFixes(state: State, source: Party, path: Path): Fix[] {
+  if (source.kind === "outside" || source.kind === "address") {
+    return [{
+      sentence: "let the client speak TLS with a certificate for outsiders",
+      command: "weft cert issue --external NAME",
+    }];
+  }
+  if (source.kind === "node" || (source.kind === "pod" && source.workload.hostNetwork)) {
+    const node = state.nodes.get(path.stages.at(-1)?.node ?? "")?.name;
+    return [{
+      sentence: "connect from an enrolled pod on the pod network: processes of a node have no" +
+        ` identity${node ? `, and only those of node ${node} are admitted` : ""}`,
+    }];
+  }
+  if (source.kind !== "pod") return [];
+  const { workload } = source;
+  const unannounced = path.stages.find(({ stage, outcome }) =>
+    stage === "connect" && outcome === "absent"
+  );
+  if (unannounced !== undefined && workload.enrolled) {
+    return [{ sentence: `start the agent on node ${workload.node}`, command: "weft run" }];
+  }
+  return [...enrolFixes(state, workload), ownCertificateFix(state, workload)];
+}
+
+function enrolFixes(state: State, workload: Workload): Fix[] {
+  const pod = state.objects.Pod.get(workload.key);
+  const labels = ["metadata", "labels"];
+  const label = pod?.object.labels.has(ENROLLED_LABEL) ? [...labels, ENROLLED_LABEL] : labels;
+  const enrol: Fix = {
+    sentence: `enrol the client: ${label.length > 2 ? "change" : "add"} the label` +
+      ` ${ENROLLED_LABEL}: "true" ${label.length > 2 ? "of" : "to"} pod ${workload.key}`,
+    ...placeOf(pod?.origin, label),
+    path: "metadata.labels",
+  };
+  if (label.length > 2) return [enrol];
+  const namespace = state.objects.Namespace.get(workload.namespace);
+  return [enrol, {
+    sentence: `or enrol all of namespace ${workload.namespace}: the same label on the Namespace`,
+    ...placeOf(namespace?.origin, labels),
+    ...(namespace && { path: "metadata.labels" }),
+  }];
+}
+
+function ownCertificateFix(state: State, workload: Workload): Fix {
+  const pod = state.objects.Pod.get(workload.key);
+  return {
+    sentence: "or let it speak TLS itself: annotate the pod" +
+      ' mesh.cilium.io/own-certificate: "true" and give it its certificate',
+    ...placeOf(pod?.origin, ["metadata", "annotations"]),
+    path: "metadata.annotations",
+    command: `weft cert issue --pod ${workload.key}`,
+  };
+}
+
+/** Let the server take less. Every policy that says STRICT has to say something else. */
+function serverFixes(state: State, path: Path): Fix[] {
+  const server = path.target.pod === undefined ? undefined : state.workloads.get(path.target.pod);
+  if (server === undefined) return [];
+  const { port } = path.target;
+  const strict = server.policies.flatMap((key) => {
+    const policy = state.policies.get(key);
+    if (policy === undefined) return [];
+    const index = policy.object.overrides.findIndex((override) => override.port === port);
+    const mode = policy.object.overrides[index]?.mode ?? policy.object.mode;
+    return mode === "STRICT" ? [{ policy, index }] : [];
+  });
+  if (strict.length === 0) {
+    if (portModeOf(server, port).mode !== "STRICT") return [];
+    return [{ sentence: "or start the agent with --default-mode=PERMISSIVE" }];
+  }
+  const all = strict.length > 1 ? `, as well as ${strict.length - 1} more that say STRICT` : "";
+  return strict.slice(0, 1).map(({ policy, index }) => {
+    if (index >= 0) {
+      const field = ["spec", "mtls", "portOverrides", index, "mode"];
+      return {
+        sentence: `or accept plaintext too: PERMISSIVE for port ${port} in` +
+          ` ${nameOf(policy.object)}${all}`,
+        ...placeOf(policy.origin, field),
+        path: `spec.mtls.portOverrides[${index}].mode`,
+      };
+    }
+    return {
+      sentence: `or accept plaintext on this port too: add {port: ${port}, mode: PERMISSIVE} to` +
+        ` portOverrides of ${nameOf(policy.object)}${all}`,
+      ...placeOf(policy.origin, ["spec", "mtls"]),
+      path: "spec.mtls.portOverrides",
+    };
+  });
+}
+
+function peerFixes(state: State, path: Path): Fix[] {
+  const server = path.target.pod === undefined ? undefined : state.workloads.get(path.target.pod);
+  if (server === undefined) {
+    return [{ sentence: `add the Pod that has ${path.target.address} to the source` }];
+  }
+  return [{
+    sentence:
+      `start the agent on node ${server.node || "(the pod is not scheduled)"}; it announces` +
+      " itself when its datapath is in place",
+    command: "weft run",
+  }];
+}
+
+function conflictFixes(state: State, path: Path): Fix[] {
+  const owner = state.owners.get(path.target.address);
+  if (owner?.kind !== "conflict") return [{ sentence: REASONS["address-conflict"].hint }];
+  return [{ sentence: `correct or delete the Pod that does not have it: ${owner.cause.sentence}` }];
+}
+
+/** File and line of a field, as far as they are known. */
+function placeOf(
+  origin:
+    | { file?: string; lineOf?(path: readonly (string | number)[]): number | undefined }
+    | undefined,
+  field: readonly (string | number)[],
+): { file?: string; line?: number } {
+  const line = origin?.lineOf?.(field);
+  return {
+    ...(origin?.file !== undefined && { file: origin.file }),
+    ...(line !== undefined && { line }),
+  };
+}

@@ -1,0 +1,23 @@
+/**
+ * One agent per run directory. In comes the directory, out goes a lock that dies with the process
+ * (flock), so neither SIGKILL nor a reboot leaves anything to clean. Invariant: the directory is
+ * 0700 before anything is put into it. A file with a process id is no lock: ids are used again.
+ *
+ * @module
+ */
+import { InUseError } from "../errors.ts";
+
+/** Makes the directory where needed and takes it; disposing gives it back. */
+export function lockRunDirectory(directory: string): Disposable {
+  Deno.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  Deno.chmodSync(directory, 0o700);
+  const path = `${directory}/lock`;
+  const file = Deno.openSync(path, { create: true, write: true, mode: 0o600 });
+  if (!file.tryLockSync(true)) {
+    file.close();
+    throw new InUseError(`Cannot use run directory "${directory}": another agent is using it`, {
+      path: directory,
+    });
+  }
+  return { [Symbol.dispose]: () => file.close() };
+}

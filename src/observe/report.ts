@@ -1,0 +1,287 @@
+/**
+ * What the agent says of itself when asked. In come its view and the observer, out go plain values
+ * for JSON, the same that `weft status -o json` prints. Invariant: `healthy` is false exactly when
+ * `problems` names something, and every problem says what to do or where to look.
+ *
+ * @module
+ */
+import type { MeshPolicyObject, Rejection, State, Warning } from "../model/mod.ts";
+import { VERSION } from "../version.ts";
+import { counterOf } from "./counters.ts";
+import type { Observer, Refusals } from "./observer.ts";
+import type { AgentView, CertificateView, IdentityView, RelayWorkerView } from "./view.ts";
+
+/** `GET /status` */
+export interface StatusReport {
+  readonly version: string;
+  readonly node: string;
+  readonly nowMs: number;
+  readonly startedMs: number;
+  readonly ready: boolean;
+  /** what is still missing before the agent is ready */
+  readonly waitingFor: readonly string[];
+  readonly healthy: boolean;
+  readonly problems: readonly string[];
+  readonly source: SourceReport;
+  readonly policies: readonly PolicyReport[];
+  readonly warnings: readonly Warning[];
+  /** of this node */
+  readonly pods: readonly PodReport[];
+  readonly nodes: readonly NodeReport[];
+  readonly identity: Omit<IdentityView, "svids">;
+  readonly relay: readonly RelayWorkerView[];
+  readonly datapath: DatapathReport;
+  /** only reasons that have happened */
+  readonly refusals: readonly (Refusals & { readonly total: number })[];
+  readonly eventsLost: { readonly kernel: number; readonly relay: number };
+}
+
+export interface SourceReport {
+  readonly directory: string;
+  readonly ready: boolean;
+  readonly failure?: string;
+  /** by kind; kinds without objects are left out */
+  readonly objects: Readonly<Record<string, number>>;
+  readonly rejections: readonly Rejection[];
+}
+
+export interface PolicyReport {
+  /** "namespace/name" */
+  readonly name: string;
+  readonly namespace: string;
+  readonly target: string;
+  readonly mode: string;
+  readonly sameNode?: string;
+  readonly portOverrides: readonly { readonly port: number; readonly mode: string }[];
+  readonly file?: string;
+  readonly line?: number;
+  /** live pods that it selects, on all nodes */
+  readonly pods: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+export interface PodReport {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly mode: string;
+  readonly ports: readonly { readonly port: number; readonly mode: string }[];
+  readonly sameNode: string;
+  readonly enrolled: boolean;
+  readonly enrolledBy: string;
+  readonly ownCertificate: boolean;
+  /** only of pods that need a certificate */
+  readonly spiffeId?: string;
+  readonly certificate?: CertificateView;
+  /** why its programs are not in place */
+  readonly failure?: string;
+}
+
+export interface NodeReport {
+  readonly name: string;
+  readonly local: boolean;
+  readonly announced: boolean;
+  readonly addresses: readonly string[];
+  readonly podCidrs: readonly string[];
+  readonly pods: number;
+  readonly issuerFingerprint?: string;
+}
+
+export interface DatapathReport {
+  readonly revision: number;
+  readonly bpffs: string;
+  readonly direct: number;
+  readonly steeredIn: number;
+  readonly steeredOut: number;
+  readonly fromNode: number;
+  readonly fallback: number;
+  readonly plaintextFromMesh: number;
+}
+
+/** `GET /identities` */
+export interface IdentityReport {
+  readonly pod: string;
+  readonly node: string;
+  readonly addresses: readonly string[];
+  readonly serviceAccount: string;
+  readonly spiffeId: string;
+  readonly enrolled: boolean;
+  readonly enrolledBy: string;
+  readonly dnsNames: readonly string[];
+  /** of pods of this node that have one */
+  readonly certificate?: CertificateView;
+}
+
+/** Everything on one screen. */
+export function statusReport(view: AgentView, observer: Observer, nowMs: number): StatusReport {
+  const state = view.state();
+  const waitingFor = view.unready();
+  const problems = problemsOf(view);
+  const { svids: _, ...identity } = view.identity();
+  return {
+    version: VERSION,
+    node: view.config.node,
+    nowMs,
+    startedMs: view.startedMs,
+    ready: waitingFor.length === 0,
+    waitingFor,
+    healthy: problems.length === 0,
+    problems,
+    source: sourceReport(view),
+    policies: policyReport(state),
+    warnings: state.warnings,
+    pods: podReports(view),
+    nodes: nodeReports(state),
+    identity,
+    relay: view.relay().workers,
+    datapath: datapathReport(view),
+    refusals: observer.refusals()
+      .map((row) => ({ ...row, total: row.kernel + row.relay }))
+      .filter((row) => row.total > 0)
+      .sort((a, b) => b.lastMinute - a.lastMinute || b.total - a.total),
+    eventsLost: observer.lost(),
+  };
+}
+
+/** Every policy, with what it comes to. */
+export function policyReport(state: State): PolicyReport[] {
+  return [...state.policies.values()].map(({ key, object, origin, pods }) => {
+    const line = origin.lineOf?.(["spec", "mtls", "mode"]);
+    const subject = `CiliumServiceMeshPolicy "${key}"`;
+    return {
+      name: key,
+      namespace: object.namespace,
+      target: targetText(object),
+      mode: object.mode,
+      ...(object.sameNode !== undefined && { sameNode: object.sameNode }),
+      portOverrides: object.overrides,
+      ...(origin.file !== undefined && { file: origin.file }),
+      ...(line !== undefined && { line }),
+      pods,
+      warnings: state.warnings.filter((warning) => warning.subject === subject)
+        .map((warning) => warning.sentence),
+    };
+  });
+}
+
+/** Whose certificate says what; every pod that needs one, on all nodes. */
+export function identityReport(state: State, identity: IdentityView): IdentityReport[] {
+  const certificates = new Map(identity.svids.map((svid) => [svid.pod, svid]));
+  return [...state.workloads.values()]
+    .filter((workload) => workload.live && workload.certified)
+    .map((workload) => {
+      const certificate = certificates.get(workload.key);
+      return {
+        pod: workload.key,
+        node: workload.node,
+        addresses: workload.addresses,
+        serviceAccount: `${workload.namespace}/${workload.serviceAccount}`,
+        spiffeId: workload.spiffeId,
+        enrolled: workload.enrolled,
+        enrolledBy: workload.enrolledBy.sentence,
+        dnsNames: workload.dnsNames,
+        ...(certificate && { certificate: withoutPod(certificate) }),
+      };
+    });
+}
+
+/** Why the agent is not healthy. Rejected documents are shown, but no failure of the agent. */
+function problemsOf(view: AgentView): string[] {
+  const state = view.state();
+  const problems = view.unready().map((what) => `not ready: ${what}`);
+  if (state.source.failure !== undefined) {
+    problems.push(`the source cannot be read: ${state.source.failure}; everything stays in force`);
+  }
+  for (const { pod, reason } of view.datapath().failures) {
+    problems.push(`pod ${pod} is not attached, so nothing reaches it: ${reason}`);
+  }
+  for (const worker of view.relay().workers) {
+    if (!worker.running) {
+      problems.push(`relay worker ${worker.index} is not running: see the agent's log`);
+    }
+  }
+  const { failure } = view.identity();
+  if (failure !== undefined) problems.push(`certificates: ${failure}`);
+  return problems;
+}
+
+function sourceReport(view: AgentView): SourceReport {
+  const { source, objects, rejections } = view.state();
+  const counts = Object.entries(objects).map(([kind, table]) => [kind, table.size] as const);
+  return {
+    directory: view.config.source.directory,
+    ready: source.ready,
+    ...(source.failure !== undefined && { failure: source.failure }),
+    objects: Object.fromEntries(counts.filter(([, size]) => size > 0)),
+    rejections,
+  };
+}
+
+function podReports(view: AgentView): PodReport[] {
+  const certificates = new Map(view.identity().svids.map((svid) => [svid.pod, svid]));
+  const failures = new Map(view.datapath().failures.map(({ pod, reason }) => [pod, reason]));
+  return [...view.state().workloads.values()]
+    .filter((workload) => workload.local && workload.live && !workload.hostNetwork)
+    .map((workload) => {
+      const certificate = certificates.get(workload.key);
+      const failure = failures.get(workload.key);
+      return {
+        name: workload.key,
+        addresses: workload.addresses,
+        mode: workload.mode.mode,
+        ports: workload.ports.map(({ port, mode }) => ({ port, mode })),
+        sameNode: workload.mode.sameNode,
+        enrolled: workload.enrolled,
+        enrolledBy: workload.enrolledBy.sentence,
+        ownCertificate: workload.ownCertificate,
+        ...(workload.certified && { spiffeId: workload.spiffeId }),
+        ...(certificate && { certificate: withoutPod(certificate) }),
+        ...(failure !== undefined && { failure }),
+      };
+    });
+}
+
+function nodeReports(state: State): NodeReport[] {
+  const pods = new Map<string, number>();
+  for (const { node, live } of state.workloads.values()) {
+    if (live) pods.set(node, (pods.get(node) ?? 0) + 1);
+  }
+  return [...state.nodes.values()].map((node) => ({
+    name: node.name,
+    local: node.local,
+    announced: node.announced,
+    addresses: node.addresses,
+    podCidrs: node.podCidrs.map((cidr) => cidr.text),
+    pods: pods.get(node.name) ?? 0,
+    ...(node.issuerFingerprint !== undefined && { issuerFingerprint: node.issuerFingerprint }),
+  }));
+}
+
+function datapathReport(view: AgentView): DatapathReport {
+  const { revision, counters } = view.datapath();
+  return {
+    revision,
+    bpffs: view.config.bpffs,
+    direct: counterOf(counters, "DIRECT"),
+    steeredIn: counterOf(counters, "STEERED_IN"),
+    steeredOut: counterOf(counters, "STEERED_OUT"),
+    fromNode: counterOf(counters, "NODE"),
+    fallback: counterOf(counters, "FALLBACK"),
+    plaintextFromMesh: counterOf(counters, "PLAINTEXT_FROM_MESH"),
+  };
+}
+
+/** `app=backend` in `default`, as a person would say it. */
+function targetText({ target: { namespace, selector } }: MeshPolicyObject): string {
+  const parts = [
+    ...[...selector.matchLabels].map(([key, value]) => `${key}=${value}`),
+    ...selector.matchExpressions.map(({ key, operator, values }) =>
+      values.length > 0 ? `${key} ${operator} (${values.join(", ")})` : `${key} ${operator}`
+    ),
+  ];
+  return `${namespace}: ${parts.length > 0 ? parts.join(", ") : "every pod"}`;
+}
+
+function withoutPod(view: CertificateView): CertificateView {
+  const { subject, fingerprint, notBeforeMs, notAfterMs } = view;
+  return { subject, fingerprint, notBeforeMs, notAfterMs };
+}

@@ -1,0 +1,125 @@
+/**
+ * The event loop of one worker: who is ready, whose time is up, what to do next.
+ *
+ * In: descriptors with handlers, deadlines, deferred actions. Out: calls. Invariant: a descriptor is
+ * closed only when the batch of events in which it was given up is worked off, so a number never
+ * means two sockets within one batch. The loop gives the thread back to JavaScript (and so to
+ * messages) only when its eventfd says that one has come: a turn of Deno's own loop for every batch
+ * would cost more than the work in it.
+ *
+ * @module
+ */
+
+import { Epoll, EPOLLIN } from "../../../ffi/linux/epoll.ts";
+import { clearEventfd } from "../../../ffi/linux/eventfd.ts";
+import { closeSocket } from "../../../ffi/linux/socket.ts";
+import type { Deadlines } from "./deadlines.ts";
+
+/** Whoever has a descriptor in the loop. */
+export interface Handler {
+  /** `events` is what epoll reported, never empty. Must not throw for what a peer can cause. */
+  onReady(events: number): void;
+}
+
+export class Loop implements Disposable {
+  /** Milliseconds of a steady clock, as of this batch. */
+  nowMs = performance.now();
+  readonly #epoll = new Epoll();
+  readonly #handlers: (Handler | undefined)[] = [];
+  readonly #deadlines: Deadlines[] = [];
+  #closing: number[] = [];
+  #deferred: (() => void)[] = [];
+  #running = true;
+
+  /** Watches `fd` for `events`, on behalf of `handler`. */
+  add(fd: number, events: number, handler: Handler): void {
+    this.#handlers[fd] = handler;
+    this.#epoll.add(fd, events);
+  }
+
+  /** Changes what is watched. */
+  modify(fd: number, events: number): void {
+    this.#epoll.modify(fd, events);
+  }
+
+  /** Lets another handler have `fd`. */
+  hand(fd: number, handler: Handler): void {
+    this.#handlers[fd] = handler;
+  }
+
+  /** Watches `fd` no longer, not even for errors. */
+  remove(fd: number): void {
+    this.#handlers[fd] = undefined;
+    this.#epoll.remove(fd);
+  }
+
+  /** Forgets `fd` now and closes it after this batch. */
+  close(fd: number): void {
+    this.#handlers[fd] = undefined;
+    this.#closing.push(fd);
+  }
+
+  /** Runs `action` after this batch, when no connection is being worked on. */
+  defer(action: () => void): void {
+    this.#deferred.push(action);
+  }
+
+  /** Looks after a queue of deadlines from now on. */
+  watch(deadlines: Deadlines): void {
+    this.#deadlines.push(deadlines);
+  }
+
+  stop(): void {
+    this.#running = false;
+  }
+
+  /** Works until `stop`. `afterBatch` runs before each wait; `wakeFd` brings `onWake`. */
+  async run(wakeFd: number, onWake: () => Promise<void>, afterBatch: () => void): Promise<void> {
+    let woken = false;
+    this.add(wakeFd, EPOLLIN, { onReady: () => (woken = true) });
+    while (this.#running) {
+      this.turn();
+      afterBatch();
+      if (!woken) continue;
+      woken = false;
+      clearEventfd(wakeFd);
+      // deno-lint-ignore no-await-in-loop -- messages arrive only when this thread yields
+      await onWake();
+    }
+    this.remove(wakeFd);
+  }
+
+  /** One batch: waits, at most until the next deadline, and works off what is ready. */
+  turn(timeoutMs = this.#timeoutMs()): void {
+    const count = this.#epoll.wait(timeoutMs);
+    this.nowMs = performance.now();
+    for (let i = 0; i < count; i++) {
+      const handler = this.#handlers[this.#epoll.ready(i)];
+      if (handler !== undefined) handler.onReady(this.#epoll.events(i));
+    }
+    for (const deadlines of this.#deadlines) deadlines.expire(this.nowMs);
+    this.#settle();
+  }
+
+  [Symbol.dispose](): void {
+    this.#settle();
+    this.#epoll[Symbol.dispose]();
+  }
+
+  #settle(): void {
+    while (this.#deferred.length > 0) {
+      const actions = this.#deferred;
+      this.#deferred = [];
+      for (const action of actions) action();
+    }
+    if (this.#closing.length === 0) return;
+    for (const fd of this.#closing) closeSocket(fd);
+    this.#closing = [];
+  }
+
+  #timeoutMs(): number {
+    let next = Infinity;
+    for (const deadlines of this.#deadlines) next = Math.min(next, deadlines.nextMs);
+    return next === Infinity ? -1 : Math.max(0, Math.ceil(next - performance.now()));
+  }
+}

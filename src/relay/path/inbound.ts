@@ -1,0 +1,112 @@
+/**
+ * A connection that comes to a pod of this node: from its acceptance to whoever carries it.
+ *
+ * In: what the inbound listener accepted. Out: a `ServerTunnel` where a certificate is demanded, a
+ * `Sniffer` where it is only welcome, plain bytes where the decision has become "directly"; else a
+ * RST. Invariant: a connection whose row does not say STEERED is not carried: somebody dialled the
+ * listener itself, or the guard has changed its mind.
+ *
+ * @module
+ */
+
+import {
+  abortOnClose,
+  closeSocket,
+  type Endpoint,
+  peerName,
+  socketName,
+} from "../../../ffi/linux/socket.ts";
+import { decide } from "../../compile/decide.ts";
+import type { RefusalReason } from "../../reasons.ts";
+import type { LocalPod } from "../pods.ts";
+import type { Shop } from "../shop.ts";
+import { passThrough } from "./pass_through.ts";
+import { PlainSocket, type PlainUser } from "./plain_socket.ts";
+import { ServerTunnel } from "./server_tunnel.ts";
+import { Sniffer } from "./sniffer.ts";
+
+/** What is fixed about one. */
+export interface InboundFacts {
+  readonly home: LocalPod;
+  /** The original destination: the pod's address, and the port that was dialled. */
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+}
+
+/** Takes a connection from a pod's inbound listener. */
+export function acceptInbound(shop: Shop, home: LocalPod, fd: number): void {
+  const own = socketName(fd);
+  const remote = peerName(fd);
+  const local = own && remote && shop.door.inboundTarget(own, remote);
+  if (local === undefined || remote === undefined) {
+    abortOnClose(fd);
+    return closeSocket(fd);
+  }
+  const facts = { home, local, remote };
+  const { mode, where } = shop.world.place(local.address).port(local.port);
+  const source = shop.world.place(remote.address).source;
+  const decision = decide({ stage: "inbound", source, mode, where });
+  const pod = shop.world.pod(home.key);
+  const credential = pod && shop.credentials.of(shop.world, pod);
+  if (decision.verdict === "direct") return goDirect(shop, facts, fd);
+  if (decision.verdict !== "relay") {
+    return refuseAccepted(
+      shop,
+      facts,
+      fd,
+      decision.reason === "none" ? "not-steered" : decision.reason,
+    );
+  }
+  if (credential === undefined) return refuseAccepted(shop, facts, fd, "agent-down");
+  if (mode === "permissive") new Sniffer(shop, facts, fd, credential);
+  else new ServerTunnel(shop, facts, fd, credential);
+}
+
+/** Opens the application's connection to the original destination, in the client's name. */
+export function openApplication(
+  shop: Shop,
+  { home, local, remote }: InboundFacts,
+  sourcePort: number,
+  user: PlainUser,
+): PlainSocket | undefined {
+  const fd = home.openSocket(local);
+  if (fd < 0) return undefined;
+  shop.door.markInbound(fd, { address: remote.address, port: sourcePort });
+  const app = new PlainSocket(shop, fd, user, local);
+  app.checkConnected();
+  return app;
+}
+
+function goDirect(shop: Shop, facts: InboundFacts, fd: number): void {
+  const app = facts.home.openSocket(facts.local);
+  if (app < 0) return refuseAccepted(shop, facts, fd, "agent-down");
+  shop.door.markInbound(app, facts.remote);
+  shop.reporter.count("connections_open");
+  passThrough(shop, new PlainSocket(shop, fd, NOBODY), app, facts.local);
+}
+
+function refuseAccepted(
+  shop: Shop,
+  { home, local, remote }: InboundFacts,
+  fd: number,
+  reason: RefusalReason,
+): void {
+  shop.door.refuse(local, remote, reason);
+  shop.tell({
+    stage: "inbound",
+    verdict: "refuse",
+    reason,
+    source: remote,
+    target: local,
+    pod: home.key,
+  });
+  abortOnClose(fd);
+  closeSocket(fd);
+}
+
+const NOBODY: PlainUser = {
+  onConnected: () => {},
+  onReadable: () => {},
+  onDrained: () => {},
+  onBroken: () => {},
+};

@@ -1,0 +1,184 @@
+/**
+ * The pods of this node, as one worker serves them: their namespace and their two listeners.
+ *
+ * In: snapshots. Out: accepted connections, handed to `outbound` and `inbound`. Invariant: a pod has
+ * listeners exactly while it is in the snapshot with a certificate; without one nothing could be
+ * authenticated, and with no listener the kernel refuses by itself.
+ *
+ * @module
+ */
+
+import { Errno } from "../../ffi/errno.ts";
+import { Fd } from "../../ffi/fd.ts";
+import { EPOLLIN } from "../../ffi/linux/epoll.ts";
+import { withNetns } from "../../ffi/linux/netns.ts";
+import {
+  accept,
+  type Endpoint,
+  openTcpListener,
+  openTcpSocket,
+  setOption,
+  SocketOption,
+} from "../../ffi/linux/socket.ts";
+import { type Deadlines, Waiter } from "./io/deadlines.ts";
+import type { Handler } from "./io/loop.ts";
+import type { RelayPod } from "./messages.ts";
+import { acceptInbound } from "./path/inbound.ts";
+import { keepAlive } from "./path/keepalive.ts";
+import { acceptOutbound } from "./path/outbound.ts";
+import type { Shop } from "./shop.ts";
+
+export class LocalPods implements Disposable {
+  readonly #shop: Shop;
+  readonly #worker: number;
+  readonly #pods = new Map<string, LocalPod>();
+
+  constructor(shop: Shop, worker: number) {
+    this.#shop = shop;
+    this.#worker = worker;
+  }
+
+  /** Opens and closes listeners so that they agree with the World. */
+  update(): void {
+    const { pods } = this.#shop.world.snapshot;
+    const wanted = new Map(pods.filter((pod) => pod.svid).map((pod) => [pod.key, pod]));
+    for (const [key, local] of this.#pods) {
+      if (wanted.get(key)?.netnsCookie === local.netnsCookie) continue;
+      this.#pods.delete(key);
+      local[Symbol.dispose]();
+    }
+    for (const [key, pod] of wanted) {
+      const known = this.#pods.get(key);
+      if (known) known.offer(pod.slot);
+      else this.#pods.set(key, new LocalPod(this.#shop, pod, this.#worker));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const local of this.#pods.values()) local[Symbol.dispose]();
+    this.#pods.clear();
+  }
+}
+
+/** One pod's namespace, for whoever needs a socket in it. */
+export class LocalPod implements Disposable {
+  readonly key: string;
+  readonly netnsCookie: bigint;
+  readonly #netns: Fd;
+  readonly #listeners: readonly Listener[];
+  #slot = -1;
+
+  constructor(shop: Shop, pod: RelayPod, worker: number) {
+    this.key = pod.key;
+    this.netnsCookie = pod.netnsCookie;
+    this.#netns = duplicate(pod.netnsFd, `netns of ${pod.key}`);
+    const open = () => withNetns(this.#netns, openListener);
+    this.#listeners = [
+      new Listener(shop, open(), "outbound", worker, (fd) => acceptOutbound(shop, this, fd)),
+      new Listener(shop, open(), "inbound", worker, (fd) => acceptInbound(shop, this, fd)),
+    ];
+    this.offer(pod.slot);
+  }
+
+  /** Tells the kernel where the listeners are. */
+  offer(slot: number): void {
+    if (slot === this.#slot) return;
+    this.#slot = slot;
+    for (const listener of this.#listeners) listener.offer(slot);
+  }
+
+  /** A socket in the pod's namespace, of the family of `target`; a negative error number without one. */
+  openSocket(target: Endpoint): number {
+    try {
+      const fd = withNetns(this.#netns, () => openTcpSocket(target.address));
+      setOption(fd, SocketOption.NODELAY, 1);
+      return fd;
+    } catch {
+      return -Errno.EMFILE;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const listener of this.#listeners) listener[Symbol.dispose]();
+    this.#netns.close();
+  }
+}
+
+class Listener extends Waiter implements Handler, Disposable {
+  readonly #shop: Shop;
+  readonly #fd: number;
+  readonly #direction: "outbound" | "inbound";
+  readonly #worker: number;
+  readonly #take: (fd: number) => void;
+
+  constructor(
+    shop: Shop,
+    fd: number,
+    direction: "outbound" | "inbound",
+    worker: number,
+    take: (fd: number) => void,
+  ) {
+    super();
+    this.#shop = shop;
+    this.#fd = fd;
+    this.#direction = direction;
+    this.#worker = worker;
+    this.#take = take;
+    shop.loop.add(fd, EPOLLIN, this);
+  }
+
+  offer(slot: number): void {
+    this.#shop.door.offerListener(slot, this.#direction, this.#worker, this.#fd);
+  }
+
+  onReady(): void {
+    for (let left = ACCEPTS_PER_TURN; left > 0; left--) {
+      const fd = accept(this.#fd);
+      if (fd >= 0) {
+        this.#shop.reporter.count(`accepted_${this.#direction}`);
+        this.#take(fd);
+      } else if (fd === -Errno.EMFILE || fd === -Errno.ENFILE || fd === -Errno.ENOMEM) {
+        return this.#rest();
+      } else if (fd !== -Errno.ECONNABORTED && fd !== -Errno.EINTR) return;
+    }
+  }
+
+  /** Accepts again, after a while in which descriptors may have become free. */
+  onDeadline(): void {
+    this.#shop.loop.modify(this.#fd, EPOLLIN);
+  }
+
+  [Symbol.dispose](): void {
+    this.queue?.clear(this);
+    this.#shop.loop.close(this.#fd);
+  }
+
+  /** Out of descriptors: level-triggered readiness would spin. */
+  #rest(): void {
+    const { loop, reporter } = this.#shop;
+    reporter.count("accept_paused");
+    loop.modify(this.#fd, 0);
+    const rest: Deadlines = this.#shop.deadlines.linger;
+    rest.set(this, loop.nowMs);
+  }
+}
+
+/** Connections that the kernel keeps for a worker that is busy. */
+const BACKLOG = 4096;
+const ACCEPTS_PER_TURN = 64;
+
+/** What it accepts inherits the options. */
+function openListener(): number {
+  const fd = openTcpListener(BACKLOG);
+  setOption(fd, SocketOption.NODELAY, 1);
+  keepAlive(fd);
+  return fd;
+}
+
+/** A descriptor of this thread's own; the one given stays its owner's. */
+function duplicate(raw: number, label: string): Fd {
+  const owner = Fd.adopt(raw, label);
+  const own = owner.duplicate();
+  owner.take();
+  return own;
+}

@@ -1,0 +1,58 @@
+/**
+ * A relay worker: one thread, one epoll loop, its own listeners, pools and TLS contexts.
+ *
+ * In: `ToWorker` messages, each announced by the eventfd. Out: `FromWorker` messages. Invariant: the
+ * loop blocks the thread, so a message is read only when the eventfd says so; it is written after the
+ * message is posted, so one turn of Deno's own loop finds it.
+ *
+ * @module
+ */
+
+import { MapDoor } from "./io/door.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
+import { WorkerRelay } from "./worker_relay.ts";
+
+const scope = self as unknown as {
+  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+  postMessage(message: FromWorker): void;
+  close(): void;
+};
+
+let relay: WorkerRelay | undefined;
+
+scope.onmessage = ({ data }) => {
+  try {
+    receive(data);
+  } catch (error) {
+    fail(error);
+  }
+};
+
+function receive(message: ToWorker): void {
+  switch (message.type) {
+    case "start":
+      relay = new WorkerRelay(message, new MapDoor(message.door), (out) => scope.postMessage(out));
+      scope.postMessage({ type: "started" });
+      relay.run(message.wakeFd).then(() => {
+        relay?.[Symbol.dispose]();
+        scope.postMessage({ type: "stopped" });
+        scope.close();
+      }, fail);
+      break;
+    case "snapshot":
+      relay?.apply(message.snapshot);
+      break;
+    case "stop":
+      relay?.stop(message.graceMs);
+      break;
+    default:
+      message satisfies never;
+  }
+}
+
+/** A worker that is wrong about itself must not carry traffic: the main thread decides what then. */
+function fail(error: unknown): void {
+  const text = error instanceof Error ? error.stack ?? error.message : String(error);
+  scope.postMessage({ type: "failed", message: text });
+  scope.close();
+}

@@ -1,0 +1,106 @@
+/**
+ * The relay of one worker, put together: what `worker.ts` wraps into a thread.
+ *
+ * In: start parameters, a door, snapshots. Out: carried connections, events. Invariant: a snapshot is
+ * applied between two batches of the loop, so every connection meets either all of it or nothing.
+ *
+ * @module
+ */
+
+import { TlsCallbacks } from "../../ffi/tls/callbacks.ts";
+import { Waiter } from "./io/deadlines.ts";
+import { Deadlines } from "./io/deadlines.ts";
+import type { Door } from "./io/door.ts";
+import { Reporter } from "./io/reporter.ts";
+import type { FromWorker, RelayConfig, RelaySnapshot } from "./messages.ts";
+import { LocalPods } from "./pods.ts";
+import { Shop } from "./shop.ts";
+import { Credentials, SERVER_PROTOCOLS } from "./tls/credentials.ts";
+import { openKeylog } from "./tls/keylog.ts";
+import { World } from "./world.ts";
+
+/** What a worker is told once. */
+export interface WorkerStart {
+  readonly index: number;
+  readonly config: RelayConfig;
+  readonly counters: SharedArrayBuffer;
+  readonly ticketSecret: Uint8Array;
+}
+
+export class WorkerRelay implements Disposable {
+  readonly shop: Shop;
+  readonly #pods: LocalPods;
+  readonly #callbacks: TlsCallbacks;
+  readonly #post: (message: FromWorker) => void;
+
+  constructor(start: WorkerStart, door: Door, post: (message: FromWorker) => void) {
+    const { keylogFile } = start.config;
+    this.#post = post;
+    this.#callbacks = new TlsCallbacks({
+      protocols: SERVER_PROTOCOLS,
+      ...(keylogFile !== undefined && { keylog: openKeylog(keylogFile) }),
+    });
+    this.shop = new Shop({
+      callbacks: this.#callbacks,
+      credentials: new Credentials(this.#callbacks, start.ticketSecret),
+      reporter: new Reporter(
+        start.counters,
+        (events, lost) => post({ type: "events", events, lost }),
+      ),
+      door,
+    });
+    this.#pods = new LocalPods(this.shop, start.index);
+  }
+
+  /** Goes over to a snapshot: listeners first, so that who waits for them finds them. */
+  apply(snapshot: RelaySnapshot): void {
+    this.shop.update(new World(snapshot));
+    this.#pods.update();
+    this.#post({ type: "applied", revision: snapshot.revision });
+  }
+
+  /** Works until `stop`. Messages are received while `run` yields. */
+  run(wakeFd: number): Promise<void> {
+    const { loop, reporter } = this.shop;
+    return loop.run(wakeFd, nextTurn, () => reporter.flush());
+  }
+
+  /** Takes no more connections, and ends after `graceMs`, or when nothing is carried any more. */
+  stop(graceMs: number): void {
+    const { loop } = this.shop;
+    this.#pods[Symbol.dispose]();
+    if (graceMs <= 0) return loop.stop();
+    const grace = new Deadlines(Math.min(graceMs, DRAIN_CHECK_MS));
+    const end = loop.nowMs + graceMs;
+    const waiter = new Drain(() => {
+      if (this.shop.live.size === this.shop.pool.size || loop.nowMs >= end) loop.stop();
+      else grace.set(waiter, loop.nowMs);
+    });
+    loop.watch(grace);
+    grace.set(waiter, loop.nowMs);
+  }
+
+  [Symbol.dispose](): void {
+    this.#pods[Symbol.dispose]();
+    this.shop.reporter.flush();
+    this.shop[Symbol.dispose]();
+    this.#callbacks[Symbol.dispose]();
+  }
+}
+
+/** How often a worker that drains looks whether it is done. */
+const DRAIN_CHECK_MS = 50;
+
+class Drain extends Waiter {
+  readonly onDeadline: () => void;
+
+  constructor(action: () => void) {
+    super();
+    this.onDeadline = action;
+  }
+}
+
+/** One turn of Deno's own loop, in which messages are delivered. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}

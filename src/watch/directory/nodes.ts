@@ -1,0 +1,79 @@
+/**
+ * The announcement of this node in the directory source: one file `NAME.yaml` per agent in the
+ * nodes folder. In: what the agent has to say. Out: the file, whole or not at all.
+ *
+ * Every agent can write that folder, so it can hold announcements and nothing else, and each only
+ * under its own name: no agent gets a policy or a pod into the mesh through it.
+ *
+ * @module
+ */
+
+import { stringify } from "yaml";
+import { assert } from "../../assert.ts";
+import { DNS_SUBDOMAIN, type ObjectRef } from "../../model/mod.ts";
+import { WEFT_NODE_API_VERSION } from "../policy_schema.ts";
+
+/** What an agent says about its node. */
+export interface Announcement {
+  readonly node: string;
+  /** Of the Node; empty where it has none. */
+  readonly uid: string;
+  readonly issuerFingerprint: string;
+  readonly datapathVersion: string;
+  readonly ready: boolean;
+}
+
+/** Writes the announcement, in place of an earlier one. */
+export async function announceNode(nodesDir: string, announcement: Announcement): Promise<void> {
+  const path = pathOf(nodesDir, announcement.node);
+  const { node, uid, issuerFingerprint, datapathVersion, ready } = announcement;
+  const text = stringify({
+    apiVersion: WEFT_NODE_API_VERSION,
+    kind: "WeftNode",
+    metadata: { name: node },
+    spec: { node, uid, issuerFingerprint, datapathVersion, ready },
+  });
+  await Deno.mkdir(nodesDir, { recursive: true, mode: 0o755 });
+  const temporary = `${nodesDir}/.${node}.${crypto.randomUUID()}`;
+  try {
+    await writeDurably(temporary, text);
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    await Deno.remove(temporary).catch(() => {});
+    throw error;
+  }
+}
+
+/** Takes the announcement back; nothing to do where there is none. */
+export async function withdrawNode(nodesDir: string, node: string): Promise<void> {
+  try {
+    await Deno.remove(pathOf(nodesDir, node));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/** What may not be in a file of the nodes folder, with the reason. */
+export function nodeFileFault(path: string): (ref: ObjectRef) => string | undefined {
+  const file = path.slice(path.lastIndexOf("/") + 1);
+  return ({ kind, name }) => {
+    if (kind !== "WeftNode") return "does not belong into the nodes directory: only WeftNodes do";
+    if (file.replace(/\.(ya?ml|json)$/, "") === name) return undefined;
+    return `must be in a file of its own name, "${name}.yaml"`;
+  };
+}
+
+function pathOf(nodesDir: string, node: string): string {
+  assert(node.length <= 253 && DNS_SUBDOMAIN.test(node), "the name of a node is a DNS name");
+  return `${nodesDir}/${node}.yaml`;
+}
+
+async function writeDurably(path: string, text: string): Promise<void> {
+  using file = await Deno.open(path, { write: true, createNew: true, mode: 0o644 });
+  const bytes = new TextEncoder().encode(text);
+  for (let sent = 0; sent < bytes.length;) {
+    // deno-lint-ignore no-await-in-loop -- writes of one file follow each other
+    sent += await file.write(bytes.subarray(sent));
+  }
+  await file.syncData();
+}

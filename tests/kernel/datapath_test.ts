@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { WeftReason } from "@/bpf/layout.gen.ts";
+import { ADDRESSES, TestNode } from "./datapath_fixture.ts";
+import { run } from "./ffi_fixture.ts";
+
+const BOTH = ADDRESSES.b;
+
+describe("a pod that no policy covers", () => {
+  it("is reached by pods, hosts outside and its node, over IPv4 and IPv6", async () => {
+    await using node = await TestNode.create();
+    node.apply({});
+    await using _server = node.serve("b", 8000);
+    for (const from of ["a", "outside", "node"]) {
+      for (const address of BOTH) {
+        // deno-lint-ignore no-await-in-loop -- one dial at a time, to name the one that fails
+        assert.equal(await node.dial(from, address, 8000), "served", `${from} to ${address}`);
+      }
+    }
+  });
+});
+
+describe("a STRICT pod without a relay", () => {
+  it("refuses everybody but its own node at once", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    await using server = node.serve("b", 8000);
+    for (const address of BOTH) {
+      /* deno-lint-ignore no-await-in-loop */
+      assert.equal(await node.dial("a", address, 8000), "refused");
+      /* deno-lint-ignore no-await-in-loop */
+      assert.equal(await node.dial("outside", address, 8000), "refused");
+      /* deno-lint-ignore no-await-in-loop */
+      assert.equal(await node.dial("node", address, 8000), "served");
+    }
+    assert.equal(server.peers.length, BOTH.length);
+    assert.equal(node.datapath.counters()[WeftReason.MTLS_REQUIRED], 2);
+  });
+
+  it("refuses a port on which nobody listens, and one that is overridden is open", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "strict", ports: { 8001: "none" } } });
+    await using _server = node.serve("b", 8001);
+    assert.equal(await node.dial("outside", BOTH[0], 8002), "refused");
+    assert.equal(await node.dial("a", BOTH[0], 8001), "served");
+    assert.equal(node.datapath.counters()[WeftReason.NOT_LISTENING], 1);
+  });
+
+  it("lets no byte through when sk_lookup is detached from outside", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    await using server = node.serve("b", 8000);
+    for (const { name } of Deno.readDirSync(`${node.pins}/links`)) {
+      // deno-lint-ignore no-await-in-loop
+      if (name.endsWith("-lookup")) {
+        await run("bpftool", "link", "detach", "pinned", `${node.pins}/links/${name}`);
+      }
+    }
+    assert.notEqual(await node.dial("outside", BOTH[0], 8000), "served");
+    assert.deepEqual(server.received, []);
+    assert.deepEqual(server.peers, []);
+  });
+
+  it("gets its sk_lookup and the head of the veth back when others have taken them", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    for (const { name } of Deno.readDirSync(`${node.pins}/links`)) {
+      // deno-lint-ignore no-await-in-loop
+      if (name.endsWith("-lookup")) {
+        await run("bpftool", "link", "detach", "pinned", `${node.pins}/links/${name}`);
+      }
+    }
+    await using server = node.serve("b", 8000);
+    assert.equal(node.inNode(() => node.datapath.repair()), false);
+    assert.equal(await node.dial("outside", BOTH[0], 8000), "refused");
+    assert.deepEqual(server.peers, []);
+  });
+
+  it("answers a datagram with administratively prohibited, and still gets its own answers", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    const ping = (from: string, to: string) => node.command(from, "ping", "-c1", "-W1", to);
+    assert.notEqual((await ping("outside", BOTH[0])).code, 0);
+    assert.equal((await ping("node", BOTH[0])).code, 0);
+    assert.equal((await ping("b", "10.99.0.9")).code, 0);
+    assert.ok((node.datapath.counters()[WeftReason.NOT_AUTHENTICATED] ?? 0) >= 1);
+  });
+});
+
+describe("a policy that comes while connections live", () => {
+  it("cuts plaintext ones, keeps the node's, and keeps all where the mode still allows them", async () => {
+    await using node = await TestNode.create();
+    node.apply({});
+    await using server = node.serve("b", 8000, true);
+    using fromPod = await hold(node, "outside", BOTH[0]);
+    using fromNode = await hold(node, "node", BOTH[0]);
+    node.apply({ b: { source: "mesh", mode: "permissive" } });
+    await fromPod.say("still-here");
+    await received(server.received, "still-here");
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    assert.notEqual(await fromPod.ended, 0);
+    await fromNode.say("node-here");
+    await received(server.received, "node-here");
+  });
+});
+
+describe("source validation", () => {
+  it("drops what a pod sends under another's address, from its own sockets or raw", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "none" } });
+    await using server = node.serve("b", 8000);
+    await run("ip", "-n", node.space("a").name, "addr", "add", "10.99.0.77/32", "dev", "eth0");
+    const spoof = await node.command(
+      "a",
+      "nc",
+      "-v",
+      "-w",
+      "1",
+      "-d",
+      "-s",
+      "10.99.0.77",
+      BOTH[0],
+      "8000",
+    );
+    assert.notEqual(spoof.code, 0);
+    assert.deepEqual(server.peers, []);
+    assert.ok((node.datapath.counters()[WeftReason.SPOOFED] ?? 0) >= 1);
+  });
+});
+
+describe("attested traffic between two pods of a node", () => {
+  it("goes directly when the client's guard has seen the client send it", async () => {
+    await using node = await TestNode.create();
+    node.apply({
+      a: { source: "mesh", where: "attest" },
+      b: { source: "mesh", mode: "strict", where: "attest" },
+    });
+    await using server = node.serve("b", 8000);
+    assert.equal(await node.dial("a", BOTH[0], 8000), "served");
+    assert.equal(await node.dial("outside", BOTH[0], 8000), "refused");
+    assert.equal(server.peers.length, 1);
+  });
+});
+
+describe("a Service", () => {
+  const service = { service: "default/b", address: "10.96.0.5", port: 80, proto: "TCP" } as const;
+
+  it("is translated at connect() for pods and the node, and refused without backends", async () => {
+    await using node = await TestNode.create();
+    node.apply({}, [{ ...service, backends: [{ address: BOTH[0], port: 8000 }] }]);
+    await using _server = node.serve("b", 8000);
+    assert.equal(await node.dial("a", "10.96.0.5", 80), "served");
+    assert.equal(await node.dial("node", "10.96.0.5", 80), "served");
+    node.apply({}, [{ ...service, backends: [] }]);
+    assert.equal(await node.dial("a", "10.96.0.5", 80), "refused");
+    assert.equal(node.datapath.counters()[WeftReason.NO_BACKEND], 1);
+  });
+});
+
+/** A connection that stays open. */
+async function hold(node: TestNode, from: string, address: string): Promise<Held> {
+  const child = new Deno.Command("nsenter", {
+    args: [`--net=/run/netns/${node.space(from).name}`, "nc", "-w", "30", address, "8000"],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  await reader.read(); // the greeting: it is established
+  const writer = child.stdin.getWriter();
+  const drained = (async () => {
+    while (!(await reader.read()).done);
+  })().catch(() => {});
+  return {
+    say: (text) => writer.write(new TextEncoder().encode(text)),
+    ended: child.status.then(({ code }) => code === 0 ? -1 : code),
+    [Symbol.dispose]: () => {
+      try {
+        child.kill("SIGKILL");
+      } catch {
+        // It has ended already.
+      }
+      void writer.close().catch(() => {});
+      void drained;
+    },
+  };
+}
+
+interface Held extends Disposable {
+  say(text: string): Promise<void>;
+  /** Resolves when the connection is over. */
+  readonly ended: Promise<number>;
+}
+
+/** Waits until a server has got `text`. */
+async function received(list: readonly string[], text: string): Promise<void> {
+  const deadline = performance.now() + 5000;
+  while (!list.join("").includes(text)) {
+    assert.ok(performance.now() < deadline, `never received ${text}: ${list}`);
+    // deno-lint-ignore no-await-in-loop -- the server's own events come in between
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

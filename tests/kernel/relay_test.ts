@@ -1,0 +1,304 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import { after, before, describe, it } from "node:test";
+import { APP_PORT, readAll, Rig } from "./relay_rig.ts";
+
+describe("the relay between two pods", () => {
+  let rig: Rig;
+  let listener: Deno.TcpListener;
+  before(async () => {
+    rig = await Rig.open();
+    listener = rig.server.listen(APP_PORT);
+  });
+  after(async () => {
+    listener.close();
+    await rig[Symbol.asyncDispose]();
+  });
+
+  /** A connection of the client's application, with the server's end of it. */
+  async function open(first = "x"): Promise<{ client: Socket; app: Deno.TcpConn }> {
+    const client = rig.client.dialOut();
+    client.write(first);
+    const app = await listener.accept();
+    assert.equal(await readText(app, first.length), first);
+    return { client, app };
+  }
+
+  it("carries a request and its answer over mutual TLS", async () => {
+    const { client, app } = await open("ping");
+    await writeText(app, "pong");
+    app.close();
+    assert.equal(await readAll(client), "pong");
+    client.end();
+    await once(client, "close");
+    assert.equal(rig.server.count("handshakes"), 1);
+  });
+
+  it("carries the next connection over the same tunnel, in the name of its own port", async () => {
+    for (let i = 0; i < 3; i++) {
+      const handshakes = rig.client.count("handshakes");
+      const { client, app } = await open();
+      assert.equal(rig.server.marked.at(-1), client.localPort);
+      await end(client, app);
+      assert.equal(rig.client.count("handshakes"), handshakes);
+    }
+    assert.equal(rig.client.count("tunnels_reused"), 3);
+  });
+
+  it("lets a server speak first", async () => {
+    const client = rig.client.dialOut();
+    const app = await listener.accept();
+    await writeText(app, "220 ready\r\n");
+    const [greeting] = await once(client, "data");
+    assert.equal(String(greeting), "220 ready\r\n");
+    await end(client, app);
+  });
+
+  it("preserves half-close in both directions", async () => {
+    const up = await open();
+    up.client.end();
+    assert.equal(await up.app.read(new Uint8Array(1)), null);
+    await writeText(up.app, "late answer");
+    up.app.close();
+    assert.equal(await readAll(up.client), "late answer");
+
+    const down = await open();
+    await down.app.closeWrite();
+    assert.equal(await readAll(down.client), "");
+    down.client.end("late request");
+    assert.equal(await readText(down.app, 12), "late request");
+    down.app.close();
+  });
+
+  it("carries megabytes unchanged, both ways at once", async () => {
+    const size = 24 << 20;
+    const { client, app } = await open();
+    const down = sendPattern(app, size).then(() => app.closeWrite());
+    const up = writePattern(client, size);
+    const [received, echoed] = await Promise.all([
+      checkPattern(app),
+      checkSocket(client),
+      down,
+      up,
+    ]);
+    assert.deepEqual([received, echoed], [size, size]);
+    app.close();
+  });
+
+  it("passes a reset on, both ways, and goes on with the tunnel", async () => {
+    const handshakes = rig.client.count("handshakes");
+    const a = await open();
+    a.client.resetAndDestroy();
+    await assert.rejects(readText(a.app, 1), Deno.errors.ConnectionReset);
+    a.app.close();
+
+    const b = await open();
+    const closed = once(b.client, "error");
+    b.client.write("unread");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    b.app.close(); // with unread bytes: the kernel sends a RST
+    assert.equal((await closed)[0].code, "ECONNRESET");
+    assert.ok(rig.client.count("handshakes") - handshakes <= 1);
+  });
+
+  it("stops a sender whose receiver does not read, and nobody else", async () => {
+    const { client, app } = await open();
+    const accepted = await fill(client, 200 << 20);
+    assert.ok(accepted < 64 << 20, `${accepted} bytes were taken`);
+    const other = await open("other");
+    await end(other.client, other.app);
+    let read = 0;
+    client.end();
+    const buffer = new Uint8Array(1 << 18);
+    for (let n = await app.read(buffer); n !== null; n = await app.read(buffer)) read += n;
+    assert.equal(read, accepted);
+    app.close();
+    client.destroy();
+  });
+
+  it("names the cause when nobody listens, on both nodes", async () => {
+    listener.close();
+    const client = rig.client.dialOut();
+    client.write("x");
+    const [error] = await once(client, "error");
+    assert.equal(error.code, "ECONNRESET");
+    const [there, here] = await Promise.all([
+      rig.server.event("not-listening"),
+      rig.client.event("not-listening"),
+    ]);
+    assert.equal(there.stage, "inbound");
+    assert.equal(here.stage, "outbound");
+    assert.equal(here.peerId, rig.identities.server.spiffeId);
+    listener = rig.server.listen(APP_PORT);
+    const again = await open();
+    await end(again.client, again.app);
+  });
+
+  it("refuses a server that is not exactly the pod that it dialled", async () => {
+    const { peers } = rig.snapshot;
+    await rig.update({
+      peers: rig.peersWith("b/server", {
+        serviceAccount: "else",
+        spiffeId: "spiffe://cluster.local/ns/b/sa/else",
+      }),
+    });
+    const client = rig.client.dialOut();
+    client.write("secret");
+    const [error] = await once(client, "error");
+    assert.equal(error.code, "ECONNRESET");
+    assert.equal((await rig.client.event("wrong-identity")).verdict, "refuse");
+    await rig.server.event("handshake-failed");
+
+    await rig.update({ peers: peers.map((p) => p.key === "b/server" ? { ...p, node: "n3" } : p) });
+    const next = rig.client.dialOut();
+    next.write("secret");
+    await once(next, "error");
+    await rig.client.event("wrong-node");
+    await rig.update({ peers });
+  });
+
+  it("waits for a peer that is not ready yet", async () => {
+    const { peers } = rig.snapshot;
+    await rig.update({ peers: rig.peersWith("b/server", { where: "unready" }) });
+    const client = rig.client.dialOut();
+    client.write("patience");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(client.destroyed, false);
+    await rig.update({ peers });
+    const app = await listener.accept();
+    assert.equal(await readText(app, 8), "patience");
+    await end(client, app);
+  });
+
+  it("cuts what the configuration no longer allows", async () => {
+    const before = rig.snapshot;
+    const gone = await open();
+    const cut = once(gone.client, "error");
+    await rig.update({ pods: before.pods.filter((pod) => pod.key !== "b/server") });
+    await cut;
+    await assert.rejects(readText(gone.app, 1));
+    gone.app.close();
+    await rig.update({ pods: before.pods });
+    rig.client.setDoor({
+      outboundTarget: { address: rig.server.address, port: rig.server.ports.get("inbound") ?? 0 },
+    });
+
+    const stranger = await open();
+    const cutAgain = once(stranger.client, "error");
+    await rig.update({
+      peers: rig.peersWith("a/client", {
+        serviceAccount: "x",
+        spiffeId: "spiffe://cluster.local/ns/a/sa/x",
+      }),
+    });
+    await cutAgain;
+    stranger.app.close();
+    await rig.server.event("wrong-identity");
+    await rig.update({ peers: before.peers });
+
+    const rootless = await open();
+    const cutByRoot = once(rootless.client, "error");
+    await rig.update({ bundlePem: "" });
+    await cutByRoot;
+    rootless.app.close();
+    await rig.server.event("certificate-untrusted");
+    await rig.update({ bundlePem: before.bundlePem });
+    const again = await open();
+    await end(again.client, again.app);
+  });
+
+  it("leaves nothing open behind", async () => {
+    await rig.update({ pods: [] });
+    for (const pod of [rig.client, rig.server]) {
+      assert.equal(pod.count("connections_open"), 0, pod.key);
+      assert.equal(pod.count("tunnels_open"), 0, pod.key);
+      assert.equal(pod.count("tunnels_idle"), 0, pod.key);
+    }
+  });
+});
+
+async function readText(app: Deno.TcpConn, size: number): Promise<string> {
+  let text = "";
+  const buffer = new Uint8Array(4096);
+  while (text.length < size) {
+    const count = await app.read(buffer);
+    if (count === null) break;
+    text += new TextDecoder().decode(buffer.subarray(0, count));
+  }
+  return text;
+}
+
+async function writeText(app: Deno.TcpConn, text: string): Promise<void> {
+  await app.write(new TextEncoder().encode(text));
+}
+
+/** Ends a connection cleanly from both sides. */
+async function end(client: Socket, app: Deno.TcpConn): Promise<void> {
+  client.end();
+  await app.read(new Uint8Array(1));
+  const closed = readAll(client);
+  app.close();
+  await closed;
+}
+
+/** Writes until `client` has taken nothing for half a second; returns how much was written. */
+async function fill(client: Socket, sizeMax: number): Promise<number> {
+  const chunk = new Uint8Array(1 << 18);
+  let size = 0;
+  let isFull = false;
+  while (size < sizeMax && !isFull) {
+    size += chunk.length;
+    if (client.write(chunk)) continue;
+    const drained = once(client, "drain");
+    isFull = await Promise.race([
+      drained.then(() => false),
+      new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 500)),
+    ]);
+  }
+  return size;
+}
+
+/** Byte `i` of the stream. */
+function pattern(start: number, size: number): Uint8Array {
+  return Uint8Array.from(
+    { length: size },
+    (_, i) => ((start + i) * 31 + ((start + i) >> 13)) & 0xff,
+  );
+}
+
+const CHUNK = 100_003;
+
+async function sendPattern(app: Deno.TcpConn, size: number): Promise<void> {
+  for (let at = 0; at < size; at += CHUNK) {
+    const chunk = pattern(at, Math.min(CHUNK, size - at));
+    for (let sent = 0; sent < chunk.length;) sent += await app.write(chunk.subarray(sent));
+  }
+}
+
+async function writePattern(client: Socket, size: number): Promise<void> {
+  for (let at = 0; at < size; at += CHUNK) {
+    if (!client.write(pattern(at, Math.min(CHUNK, size - at)))) await once(client, "drain");
+  }
+  client.end();
+}
+
+async function checkPattern(app: Deno.TcpConn): Promise<number> {
+  let at = 0;
+  const buffer = new Uint8Array(1 << 17);
+  for (let n = await app.read(buffer); n !== null; n = await app.read(buffer)) {
+    assert.deepEqual(buffer.subarray(0, n), pattern(at, n));
+    at += n;
+  }
+  return at;
+}
+
+async function checkSocket(client: Socket): Promise<number> {
+  let at = 0;
+  client.on("data", (chunk: Uint8Array) => {
+    assert.deepEqual(new Uint8Array(chunk), pattern(at, chunk.length));
+    at += chunk.length;
+  });
+  await once(client, "end");
+  return at;
+}
