@@ -40,7 +40,7 @@ async function main(names: readonly string[]): Promise<number> {
     const start = performance.now();
     // One ring after the other: they share the machine.
     // deno-lint-ignore no-await-in-loop
-    const counts = ring.needsRoot && !isRoot ? skipRing(ring) : await runRing(ring);
+    const counts = ring.needsRoot && !isRoot ? skipRing(ring) : await tryRing(ring);
     say(`── ${ring.name}: ${summary(counts)} in ${seconds(start)} s`);
     total.passed += counts.passed;
     total.failed.push(...counts.failed.map((name) => `${ring.name}: ${name}`));
@@ -67,6 +67,16 @@ function chooseRings(names: readonly string[]): readonly Ring[] {
 
 function skipRing(ring: Ring): TestCounts {
   return { passed: 0, failed: [], skipped: [`all of it: needs root (${ring.description})`] };
+}
+
+/** A ring that cannot be run is a failure, and the next ones are run all the same. */
+async function tryRing(ring: Ring): Promise<TestCounts> {
+  try {
+    return await runRing(ring);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { passed: 0, failed: [`cannot be run: ${reason}`], skipped: [] };
+  }
 }
 
 /** Names what is on the machine now and was not before, once it had time to go. */

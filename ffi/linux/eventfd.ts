@@ -20,9 +20,10 @@ export function raiseEventfd(fd: number): void {
   C.write(fd, ONE, 8);
 }
 
-/** Back to zero. */
-export function clearEventfd(fd: number): void {
-  C.read(fd, u64Bytes(0n), 8);
+/** Back to zero; returns how often it was raised. */
+export function clearEventfd(fd: number): number {
+  const count = u64Bytes(0n);
+  return C.read(fd, count, 8) === 8 ? new DataView(count.buffer).getUint32(0, true) : 0;
 }
 
 const LIBC_EVENTFD = {

@@ -75,7 +75,9 @@ async function reportReady(weft: string, scratch: string): Promise<void> {
   } catch (error) {
     await stop(agent);
     const last = (await log).trimEnd().split("\n").at(-1);
-    say(`ready            not measured: ${error instanceof Error ? error.message : error}: ${last}`);
+    say(
+      `ready            not measured: ${error instanceof Error ? error.message : error}: ${last}`,
+    );
   } finally {
     await stop(agent);
     await Deno.remove(cgroup);

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { build } from "../build.ts";
 import { countTests, type TestCounts } from "./junit.ts";
 import { say } from "../lib/terminal.ts";
 
@@ -100,6 +101,7 @@ export async function runRing(ring: Ring): Promise<TestCounts> {
   if (paths.length === 0) {
     return { passed: 0, failed: [], skipped: ["all of it: has no tests yet"] };
   }
+  if (ring.needsRoot) await build(); // the rings of root use the executable of now
   return await runTests(ring, paths);
 }
 

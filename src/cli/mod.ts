@@ -12,7 +12,11 @@ import { registerCa } from "./ca.ts";
 import { registerCert } from "./cert.ts";
 import type { CliEnv } from "./env.ts";
 import { errorLines, EXIT_STATUS_HELP, ExitStatus, exitStatusOf } from "./exit.ts";
+import { registerIdentity } from "./identity.ts";
+import { registerMonitor } from "./monitor.ts";
+import { registerPolicy } from "./policy.ts";
 import { registerRun } from "./run.ts";
+import { registerStatus } from "./status.ts";
 
 /** Runs one command; never throws. */
 export async function runProgram(args: readonly string[], env: CliEnv): Promise<ExitStatus> {
@@ -48,6 +52,10 @@ export function createProgram(env: CliEnv): Command {
 /** In the order of the help: what a newcomer needs first. */
 const COMMANDS: readonly ((program: Command, env: CliEnv) => void)[] = [
   registerRun,
+  registerStatus,
+  registerPolicy,
+  registerMonitor,
+  registerIdentity,
   registerCa,
   registerCert,
 ];

@@ -34,7 +34,9 @@ function headline(report: StatusReport): string {
 }
 
 function sourceLines({ source }: StatusReport): string {
-  const objects = Object.entries(source.objects).map(([kind, size]) => `${size} ${kind}`).join(", ");
+  const objects = Object.entries(source.objects).map(([kind, size]) => `${size} ${kind}`).join(
+    ", ",
+  );
   const state = source.failure !== undefined
     ? "CANNOT BE READ"
     : source.ready

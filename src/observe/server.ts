@@ -25,6 +25,8 @@ export interface ServerOptions {
   readonly view: AgentView;
   readonly observer: Observer;
   readonly log: Log;
+  /** of the run directory, where the caller holds it already */
+  readonly lock?: Disposable;
 }
 
 /** Serves until disposed. The socket is there when this returns. */
@@ -32,7 +34,7 @@ export function serveAgent(options: ServerOptions): AsyncDisposable {
   const { runDirectory, metrics } = options.view.config;
   const stack = new AsyncDisposableStack();
   try {
-    stack.use(lockRunDirectory(runDirectory));
+    stack.use(options.lock ?? lockRunDirectory(runDirectory));
     stack.use(listenUnix(`${runDirectory}/${SOCKET_NAME}`, options));
     if (metrics) stack.use(listenMetrics(metrics, options));
     return stack.move();

@@ -2,8 +2,8 @@
  * A relay worker: one thread, one epoll loop, its own listeners, pools and TLS contexts.
  *
  * In: `ToWorker` messages, each announced by the eventfd. Out: `FromWorker` messages. Invariant: the
- * loop blocks the thread, so a message is read only when the eventfd says so; it is written after the
- * message is posted, so one turn of Deno's own loop finds it.
+ * loop blocks the thread, so a message is read only when the eventfd says so, which counts them: the
+ * loop yields until as many have arrived.
  *
  * @module
  */
@@ -19,6 +19,7 @@ const scope = self as unknown as {
 };
 
 let relay: WorkerRelay | undefined;
+const inbox = { received: 0 };
 
 scope.onmessage = ({ data }) => {
   try {
@@ -33,16 +34,18 @@ function receive(message: ToWorker): void {
     case "start":
       relay = new WorkerRelay(message, new MapDoor(message.door), (out) => scope.postMessage(out));
       scope.postMessage({ type: "started" });
-      relay.run(message.wakeFd).then(() => {
+      relay.run(message.wakeFd, inbox).then(() => {
         relay?.[Symbol.dispose]();
         scope.postMessage({ type: "stopped" });
         scope.close();
       }, fail);
       break;
     case "snapshot":
+      inbox.received++;
       relay?.apply(message.snapshot);
       break;
     case "stop":
+      inbox.received++;
       relay?.stop(message.graceMs);
       break;
     default:

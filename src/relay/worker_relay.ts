@@ -11,6 +11,7 @@ import { TlsCallbacks } from "../../ffi/tls/callbacks.ts";
 import { Waiter } from "./io/deadlines.ts";
 import { Deadlines } from "./io/deadlines.ts";
 import type { Door } from "./io/door.ts";
+import type { Inbox } from "./io/loop.ts";
 import { Reporter } from "./io/reporter.ts";
 import type { FromWorker, RelayConfig, RelaySnapshot } from "./messages.ts";
 import { LocalPods } from "./pods.ts";
@@ -60,9 +61,9 @@ export class WorkerRelay implements Disposable {
   }
 
   /** Works until `stop`. Messages are received while `run` yields. */
-  run(wakeFd: number): Promise<void> {
+  run(wakeFd: number, inbox: Inbox): Promise<void> {
     const { loop, reporter } = this.shop;
-    return loop.run(wakeFd, nextTurn, () => reporter.flush());
+    return loop.run(wakeFd, inbox, () => reporter.flush());
   }
 
   /** Takes no more connections, and ends after `graceMs`, or when nothing is carried any more. */
@@ -98,9 +99,4 @@ class Drain extends Waiter {
     super();
     this.onDeadline = action;
   }
-}
-
-/** One turn of Deno's own loop, in which messages are delivered. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }

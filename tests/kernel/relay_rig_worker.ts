@@ -53,22 +53,29 @@ const door: Door = {
   },
 };
 
+const inbox = { received: 0 };
+
 scope.onmessage = ({ data }: MessageEvent<ToWorker | { type: "rig"; door: RigDoor }>) => {
   try {
     if (data.type === "rig") rigDoor = data.door;
-    else if (data.type === "snapshot") relay?.apply(data.snapshot);
-    else if (data.type === "stop") relay?.stop(data.graceMs);
+    else if (data.type === "start") start(data);
     else {
-      relay = new WorkerRelay(data, door, (message) => scope.postMessage(message));
-      relay.run(data.wakeFd).then(() => {
-        relay?.[Symbol.dispose]();
-        scope.postMessage({ type: "stopped" });
-      }, fail);
+      inbox.received++;
+      if (data.type === "snapshot") relay?.apply(data.snapshot);
+      else relay?.stop(data.graceMs);
     }
   } catch (error) {
     fail(error);
   }
 };
+
+function start(message: ToWorker & { type: "start" }): void {
+  relay = new WorkerRelay(message, door, (out) => scope.postMessage(out));
+  relay.run(message.wakeFd, inbox).then(() => {
+    relay?.[Symbol.dispose]();
+    scope.postMessage({ type: "stopped" });
+  }, fail);
+}
 
 function fail(error: unknown): void {
   const message = error instanceof Error ? error.stack ?? error.message : String(error);

@@ -73,18 +73,19 @@ export class Loop implements Disposable {
     this.#running = false;
   }
 
-  /** Works until `stop`. `afterBatch` runs before each wait; `wakeFd` brings `onWake`. */
-  async run(wakeFd: number, onWake: () => Promise<void>, afterBatch: () => void): Promise<void> {
-    let woken = false;
-    this.add(wakeFd, EPOLLIN, { onReady: () => (woken = true) });
+  /**
+   * Works until `stop`. `afterBatch` runs before each wait. `wakeFd` is raised once a message; while
+   * the inbox misses one, the loop yields after every batch and hardly waits.
+   */
+  async run(wakeFd: number, inbox: Inbox, afterBatch: () => void): Promise<void> {
+    let announced = 0;
+    this.add(wakeFd, EPOLLIN, { onReady: () => (announced += clearEventfd(wakeFd)) });
     while (this.#running) {
-      this.turn();
+      const missing = inbox.received < announced;
+      this.turn(missing ? INBOX_WAIT_MS : this.#timeoutMs());
       afterBatch();
-      if (!woken) continue;
-      woken = false;
-      clearEventfd(wakeFd);
       // deno-lint-ignore no-await-in-loop -- messages arrive only when this thread yields
-      await onWake();
+      if (inbox.received < announced) await nextTurn();
     }
     this.remove(wakeFd);
   }
@@ -122,4 +123,17 @@ export class Loop implements Disposable {
     for (const deadlines of this.#deadlines) next = Math.min(next, deadlines.nextMs);
     return next === Infinity ? -1 : Math.max(0, Math.ceil(next - performance.now()));
   }
+}
+
+/** Counts the messages that this thread has been given. */
+export interface Inbox {
+  readonly received: number;
+}
+
+/** A message that was announced is on its way: longest wait before looking again. */
+const INBOX_WAIT_MS = 1;
+
+/** One turn of Deno's own loop, in which messages are delivered. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -1,0 +1,69 @@
+/**
+ * Looks that several steps take: at the application's own log, at what reached it inside its pod,
+ * at a curl that was refused.
+ *
+ * @module
+ */
+import type { Capture } from "@/tests/testbed/capture.ts";
+import type { Testbed } from "@/tests/testbed/mod.ts";
+import type { Ran } from "./scene.ts";
+import type { Told } from "./step.ts";
+import { payloadBytes, type Segment, segmentsOf } from "./wire.ts";
+import { count, duration, linesOf } from "./words.ts";
+
+/** A refusal comes at once, or it is a time-out. */
+const AT_ONCE_MS = 1000;
+
+/** Lines of the application's own log, which begin with the client's address. */
+export async function logLines(bed: Testbed, pod: string): Promise<string[]> {
+  const { log } = await bed.pod(pod);
+  return linesOf(await Deno.readTextFile(log));
+}
+
+/** Checks that curl was refused by ECONNREFUSED, and quickly. */
+export function checkRefused(told: Told, ran: Ran, expected = "refused at once"): void {
+  const refused = ran.code === 7 && /Connection refused|Couldn't connect/.test(ran.stderr);
+  const happened = ran.code === 0 ? "it was answered" : `curl ends with status ${ran.code}`;
+  told.check(
+    expected,
+    refused && ran.elapsedMs < AT_ONCE_MS,
+    `${happened} after ${duration(ran.elapsedMs)}`,
+  );
+}
+
+/** Checks that the backend's access log has not grown. */
+export async function checkSilent(
+  told: Told,
+  bed: Testbed,
+  pod: string,
+  before: readonly string[],
+): Promise<void> {
+  const more = (await logLines(bed, pod)).slice(before.length);
+  told.check(
+    "the application's log: nothing",
+    more.length === 0,
+    more[0] ?? `${count(before.length, "line")} before, as many now`,
+  );
+}
+
+/**
+ * Checks by a capture on the pod's own loopback, over which the relay hands on what it has
+ * authenticated, that the application was given nothing.
+ */
+export async function checkNothingInside(told: Told, inside: Capture): Promise<void> {
+  const segments = await segmentsOf(inside);
+  told.check(
+    "capture inside the pod: nothing handed on",
+    segments.length === 0,
+    `${count(segments.length, "segment")} on its lo, ${count(payloadBytes(segments), "byte")}`,
+  );
+}
+
+/** Segments to a port of an address. */
+export function segmentsTo(
+  segments: readonly Segment[],
+  address: string,
+  port: number,
+): Segment[] {
+  return segments.filter((each) => each.target === address && each.targetPort === port);
+}
