@@ -18,7 +18,7 @@ import { openDatapath } from "./load/mod.ts";
 import { openLog } from "./log.ts";
 import { Observer, serveAgent } from "./observe/mod.ts";
 import { startRelay } from "./relay/mod.ts";
-import { PEER_PATIENCE_MS, REPAIR_INTERVAL_MS, SWEEP_INTERVAL_MS } from "./limits.ts";
+import { DRAIN_MS, PEER_PATIENCE_MS, REPAIR_INTERVAL_MS, SWEEP_INTERVAL_MS } from "./limits.ts";
 import { watchDirectory } from "./watch/mod.ts";
 
 /** Runs the agent of this node until `signal` aborts. */
@@ -66,6 +66,7 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
   for await (const changes of watchDirectory(directory, options)) {
     await agent.take(changes);
   }
+  await relay.stop(DRAIN_MS);
   await events;
   log.info("agent-stopped", { reason: stop.signal.aborted ? "asked to" : "signal" });
 }

@@ -78,3 +78,6 @@ export const SWEEP_INTERVAL_MS = 30_000;
  * How long a plan waits for the relay's workers: a stuck one must not keep a policy from its place.
  */
 export const RELAY_PATIENCE_MS = 1000;
+
+/** How long an agent that was asked to end lets live connections finish; new ones are refused. */
+export const DRAIN_MS = 2000;

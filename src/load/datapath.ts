@@ -21,6 +21,8 @@ import type { Plan } from "../compile/mod.ts";
 import { formatError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { cutConnections, sweepConnections } from "./connections.ts";
+import { guardHooks } from "./guard.ts";
+import { isSevered, keepLink } from "./links.ts";
 import { CGROUP_HOOKS, Pins } from "./pins.ts";
 import { PodSet } from "./pod_set.ts";
 import type { AttachedPod } from "./pods.ts";
@@ -43,6 +45,8 @@ export interface DatapathOptions {
   readonly workers: number;
   /** How long an unknown pod's SYN is met with silence. */
   readonly patienceMs: number;
+  /** How the guard is put on interfaces. @default what the kernel has */
+  readonly hooks?: "tcx" | "clsact";
   readonly log: Log;
 }
 
@@ -77,7 +81,9 @@ export class Datapath implements Disposable {
     };
     const map = (name: MapName) => this.#programs.map(name);
     this.#services = new ServiceTables(map("services"), map("backends"));
-    this.#podSet = new PodSet(this.#pins, map("pods"));
+    const guard = guardHooks(this.#pins, options.hooks);
+    const hooks = { pins: this.#pins, programs: this.#programs.pod, guard };
+    this.#podSet = new PodSet(hooks, map("pods"));
     this.#ring = new RingBuffer(map("events"));
     this.#revision = this.#readConfig().revision;
   }
@@ -129,12 +135,7 @@ export class Datapath implements Disposable {
     }
     if (!this.#tryPut("services", () => this.#services.apply(plan.services))) full.push("services");
     this.#writeConfig(this.#revision + 1);
-    this.#podSet.attach(
-      plan,
-      this.#programs.pod,
-      this.#programs.map("connections"),
-      this.#revision,
-    );
+    this.#podSet.attach(plan, this.#programs.map("connections"), this.#revision);
     this.#attachCgroup();
     for (const name of [...names].reverse()) this.#tables[name].prune(rows[name]);
     this.#podSet.release(plan);
@@ -163,12 +164,7 @@ export class Datapath implements Disposable {
     const disturbed = this.#podSet.disturbed();
     if (disturbed.length > 0) {
       this.#options.log.warn("guard-put-back", { pods: disturbed });
-      this.#podSet.attach(
-        this.#plan,
-        this.#programs.pod,
-        this.#programs.map("connections"),
-        this.#revision,
-      );
+      this.#podSet.attach(this.#plan, this.#programs.map("connections"), this.#revision);
     }
     return this.#podSet.wouldChange(this.#plan, listLinks());
   }
@@ -247,23 +243,13 @@ export class Datapath implements Disposable {
   #attachCgroup(): void {
     using cgroup = openDirectory(this.#options.cgroup);
     for (const [name, attachType] of Object.entries(CGROUP_HOOKS)) {
-      const path = this.#pins.cgroupLink(name);
       const program = this.#programs.cgroupProgram(name);
-      {
-        using link = BpfLink.openPinned(path);
-        if (link) {
-          const info = link.info();
-          if (
-            info.kind === "cgroup" && info.cgroupId !== 0n && info.programId === program.info.id
-          ) {
-            continue;
-          }
-          if (info.kind === "cgroup" && info.cgroupId !== 0n && updated(link, program)) continue;
-          Deno.removeSync(path);
-        }
-      }
-      using link = BpfLink.attachCgroup(program, cgroup, attachType);
-      link.pin(path);
+      keepLink({
+        path: this.#pins.cgroupLink(name),
+        program,
+        matches: (link) => !isSevered(link),
+        attach: () => BpfLink.attachCgroup(program, cgroup, attachType),
+      });
     }
   }
 
@@ -300,13 +286,3 @@ export interface RelayDoorFds {
 
 /** What a full map says. */
 const FULL: ReadonlySet<number> = new Set([Errno.E2BIG, Errno.ENOMEM, Errno.ENOSPC]);
-
-function updated(link: BpfLink, program: Parameters<BpfLink["update"]>[0]): boolean {
-  try {
-    link.update(program);
-    return true;
-  } catch (error) {
-    if (error instanceof SyscallError && error.errno === Errno.ENOLINK) return false;
-    throw error;
-  }
-}

@@ -14,14 +14,14 @@ import { assert } from "../assert.ts";
 import type { LocalPod, Plan } from "../compile/mod.ts";
 import { formatError } from "../errors.ts";
 import { seedConnections } from "./connections.ts";
-import type { Pins } from "./pins.ts";
+import { removeFilters } from "./guard.ts";
 import {
   type AttachedPod,
   attachPod,
   detachSlot,
   findPod,
   isInPlace,
-  type PodPrograms,
+  type PodHooks,
 } from "./pods.ts";
 
 /** Slots are indexes into the array of listeners; 0 means none. */
@@ -29,14 +29,14 @@ const SLOTS_MAX = 1023;
 
 /** All pods of this node that the datapath holds. */
 export class PodSet implements Disposable {
-  readonly #pins: Pins;
+  readonly #hooks: PodHooks;
   readonly #attached = new Map<string, AttachedPod>();
   readonly #failures = new Map<string, string>();
   /** Cookie -> slot, as the kernel has it. */
   readonly #slots = new Map<bigint, number>();
 
-  constructor(pins: Pins, pods: BpfMap) {
-    this.#pins = pins;
+  constructor(hooks: PodHooks, pods: BpfMap) {
+    this.#hooks = hooks;
     for (const [key, value] of pods.entries()) {
       const cookie = new DataView(key.buffer, key.byteOffset).getBigUint64(0, true);
       this.#slots.set(cookie, WeftPodRow.decode(value).slot);
@@ -77,13 +77,13 @@ export class PodSet implements Disposable {
   }
 
   /** Attaches the programs of every pod, or finds them in place. */
-  attach(plan: Plan, programs: PodPrograms, connections: BpfMap, revision: number): void {
-    const linked = this.#pins.linkedSlots();
+  attach(plan: Plan, connections: BpfMap, revision: number): void {
+    const linked = this.#hooks.pins.linkedSlots();
     for (const pod of [...this.#attached.values()]) {
       if (!plan.localPods.has(pod.key)) continue;
       try {
         if (!linked.has(pod.slot)) seedConnections(pod, plan, connections, revision);
-        attachPod(pod, this.#pins, programs);
+        attachPod(pod, this.#hooks);
       } catch (error) {
         this.#failures.set(pod.key, formatError(error));
       }
@@ -98,16 +98,18 @@ export class PodSet implements Disposable {
     for (const pod of [...this.#attached.values()]) {
       if (!plan.localPods.has(pod.key)) this.#drop(pod);
     }
-    if (this.#failures.size > 0) return;
+    const deadOnly = this.#failures.size > 0;
     const used = new Set([...this.#attached.values()].map(({ slot }) => slot));
-    for (const slot of this.#pins.linkedSlots()) if (!used.has(slot)) detachSlot(slot, this.#pins);
+    const { pins } = this.#hooks;
+    for (const slot of pins.linkedSlots()) if (!used.has(slot)) detachSlot(slot, pins, deadOnly);
+    if (deadOnly) return;
     for (const [cookie, slot] of this.#slots) if (!used.has(slot)) this.#slots.delete(cookie);
   }
 
   /** Pods whose programs are not where they belong. */
   disturbed(): string[] {
     const pods = [...this.#attached.values()];
-    return pods.filter((pod) => !isInPlace(pod, this.#pins)).map(({ key }) => key);
+    return pods.filter((pod) => !isInPlace(pod, this.#hooks)).map(({ key }) => key);
   }
 
   /** Whether finding the plan's pods now would give another set than is attached. */
@@ -142,7 +144,8 @@ export class PodSet implements Disposable {
     pod.netns[Symbol.dispose]();
     if (pod.cookie === kept) return;
     this.#slots.delete(pod.cookie);
-    detachSlot(pod.slot, this.#pins);
+    detachSlot(pod.slot, this.#hooks.pins);
+    removeFilters(pod.veth.ifindex);
   }
 }
 

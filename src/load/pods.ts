@@ -10,17 +10,22 @@
  * @module
  */
 
-import { AttachType } from "../../ffi/bpf/constants.ts";
-import { BpfLink, queryTcx } from "../../ffi/bpf/link.ts";
+import { BpfLink } from "../../ffi/bpf/link.ts";
 import type { BpfProgram } from "../../ffi/bpf/program.ts";
-import { Errno } from "../../ffi/errno.ts";
-import { SyscallError } from "../../ffi/errors.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { ensureNetnsId, type Link, listAddresses, listLinks } from "../../ffi/linux/links.ts";
 import { netnsCookie, netnsIdentity, openNetns, withNetns } from "../../ffi/linux/netns.ts";
 import type { LocalPod } from "../compile/mod.ts";
 import { DatapathError } from "../errors.ts";
-import type { Pins, PodHook } from "./pins.ts";
+import {
+  type Direction,
+  DIRECTIONS,
+  type GuardCopies,
+  type GuardHooks,
+  type GuardPlace,
+} from "./guard.ts";
+import { isSevered, keepLink } from "./links.ts";
+import type { Pins } from "./pins.ts";
 import { addressBytes } from "./rows.ts";
 
 /** A pod that the datapath knows in the kernel. */
@@ -44,11 +49,18 @@ export interface Veth {
   readonly podMac: Uint8Array;
 }
 
-/** The programs of a pod's hooks, each in two copies where position matters. */
+/** The programs of a pod's hooks. */
 export interface PodPrograms {
   readonly lookup: BpfProgram;
-  readonly to: readonly [BpfProgram, BpfProgram];
-  readonly from: readonly [BpfProgram, BpfProgram];
+  readonly to: GuardCopies;
+  readonly from: GuardCopies;
+}
+
+/** What it takes to attach a pod. */
+export interface PodHooks {
+  readonly pins: Pins;
+  readonly programs: PodPrograms;
+  readonly guard: GuardHooks;
 }
 
 /** What a pod is found by. */
@@ -98,92 +110,43 @@ function inspect(pod: LocalPod, netns: Fd, hostLinks: readonly Link[]): Omit<Fou
   return { cookie: netnsCookie(netns), nsid, veth: { ifindex: host.ifindex, podMac: end.mac } };
 }
 
-/** Attaches, or adopts, the three links of a pod. The guard comes first of all programs. */
-export function attachPod(pod: AttachedPod, pins: Pins, programs: PodPrograms): void {
-  attachLookup(pod, pins, programs.lookup);
-  attachGuard(pod, pins, "to", programs.to);
-  attachGuard(pod, pins, "from", programs.from);
+/** Attaches, or adopts, the programs of a pod. */
+export function attachPod(pod: AttachedPod, hooks: PodHooks): void {
+  const { pins, programs, guard } = hooks;
+  keepLink({
+    path: pins.podLink(pod.slot, "lookup"),
+    program: programs.lookup,
+    matches: (link) => isLookupOf(link, pod),
+    attach: () => BpfLink.attachNetns(programs.lookup, pod.netns),
+  });
+  for (const direction of DIRECTIONS) guard.attach(placeOf(pod, direction), programs[direction]);
 }
 
-/** Takes the links of a slot off their hooks. */
-export function detachSlot(slot: number, pins: Pins): void {
+/** Whether the guard stands first in both directions of the pod's veth, and the lookup link lives. */
+export function isInPlace(pod: AttachedPod, { pins, guard }: PodHooks): boolean {
+  using link = BpfLink.openPinned(pins.podLink(pod.slot, "lookup"));
+  return link !== undefined && isLookupOf(link, pod) &&
+    DIRECTIONS.every((direction) => guard.isInPlace(placeOf(pod, direction)));
+}
+
+/** Takes the links of a slot off their hooks; with `deadOnly`, those whose hook is gone. */
+export function detachSlot(slot: number, pins: Pins, deadOnly = false): void {
   for (const hook of ["from", "to", "lookup"] as const) {
     const path = pins.podLink(slot, hook);
     using link = BpfLink.openPinned(path);
-    if (!link) continue;
+    if (!link || (deadOnly && !isSevered(link))) continue;
     link.detach();
     Deno.removeSync(path);
   }
 }
 
-function attachLookup(pod: AttachedPod, pins: Pins, program: BpfProgram): void {
-  const path = pins.podLink(pod.slot, "lookup");
-  {
-    using link = BpfLink.openPinned(path);
-    if (link) {
-      const info = link.info();
-      const inode = Number(netnsIdentity(pod.netns).inode);
-      if (info.kind === "netns" && info.netnsInode === inode && updated(link, program)) return;
-      Deno.removeSync(path);
-    }
-  }
-  using link = BpfLink.attachNetns(program, pod.netns);
-  link.pin(path);
+function placeOf(pod: AttachedPod, direction: Direction): GuardPlace {
+  return { slot: pod.slot, ifindex: pod.veth.ifindex, direction };
 }
 
-/**
- * Puts the guard at the head of its hook. Where another program has taken the head, the second copy
- * goes in front of it before the first is taken away: at no moment is there no guard.
- */
-function attachGuard(
-  pod: AttachedPod,
-  pins: Pins,
-  hook: Exclude<PodHook, "lookup">,
-  programs: readonly [BpfProgram, BpfProgram],
-): void {
-  const path = pins.podLink(pod.slot, hook);
-  const attachType = hook === "to" ? AttachType.TCX_EGRESS : AttachType.TCX_INGRESS;
-  const { ifindex } = pod.veth;
-  using old = BpfLink.openPinned(path);
-  const info = old?.info();
-  const order = queryTcx(ifindex, attachType);
-  const stands = info?.kind === "tcx" && info.ifindex === ifindex;
-  if (old && info && stands && order[0] === info.programId) {
-    if (programs.some((program) => program.info.id === info.programId)) return;
-    if (updated(old, programs[0])) return;
-  }
-  const spare = stands && programs[0].info.id === info?.programId ? programs[1] : programs[0];
-  using link = BpfLink.attachTcx(spare, ifindex, { attachType, position: "first" });
-  if (old) {
-    if (stands) old.detach();
-    Deno.removeSync(path);
-  }
-  link.pin(path);
-}
-
-/** Whether the guard stands first on both directions of the pod's veth, and the lookup link lives. */
-export function isInPlace(pod: AttachedPod, pins: Pins): boolean {
-  for (const hook of ["to", "from"] as const) {
-    using link = BpfLink.openPinned(pins.podLink(pod.slot, hook));
-    const info = link?.info();
-    const attachType = hook === "to" ? AttachType.TCX_EGRESS : AttachType.TCX_INGRESS;
-    if (info?.kind !== "tcx" || info.ifindex !== pod.veth.ifindex) return false;
-    if (queryTcx(pod.veth.ifindex, attachType)[0] !== info.programId) return false;
-  }
-  using link = BpfLink.openPinned(pins.podLink(pod.slot, "lookup"));
-  const info = link?.info();
-  return info?.kind === "netns" && info.netnsInode === Number(netnsIdentity(pod.netns).inode);
-}
-
-/** False when the hook's owner is gone. */
-function updated(link: BpfLink, program: BpfProgram): boolean {
-  try {
-    link.update(program);
-    return true;
-  } catch (error) {
-    if (error instanceof SyscallError && error.errno === Errno.ENOLINK) return false;
-    throw error;
-  }
+function isLookupOf(link: BpfLink, pod: AttachedPod): boolean {
+  const info = link.info();
+  return info.kind === "netns" && info.netnsInode === Number(netnsIdentity(pod.netns).inode);
 }
 
 function unreachable(pod: LocalPod, why: string, cause?: unknown): DatapathError {

@@ -4,9 +4,28 @@
  * @module
  */
 
+import { U32 } from "../../bpf/layout.gen.ts";
+import { BpfMap } from "../../ffi/bpf/map.ts";
+import { removeFilters } from "./guard.ts";
 import { Pins } from "./pins.ts";
 
-/** Removes links, then maps, then the directory; true if there was anything. */
+/**
+ * Removes filters and links, then maps, then the directory; true if there was anything. Call it in
+ * the node's network namespace.
+ */
 export function removeDatapath(bpffs: string): boolean {
-  return new Pins(bpffs).remove();
+  const pins = new Pins(bpffs);
+  {
+    using veths = openVeths(pins);
+    for (const key of veths?.keys() ?? []) removeFilters(U32.decode(key));
+  }
+  return pins.remove();
+}
+
+function openVeths(pins: Pins): BpfMap | undefined {
+  try {
+    return BpfMap.openPinned(pins.map("veths"));
+  } catch {
+    return undefined; // Not a bpffs (any more): there is nothing of ours.
+  }
 }

@@ -11,15 +11,16 @@ import { COUNTERS as RELAY_COUNTERS } from "../relay/messages.ts";
 import { VERSION } from "../version.ts";
 import { type CounterName, counterOf } from "./counters.ts";
 import type { Observer } from "./observer.ts";
-import type { AgentView, RelayWorkerView } from "./view.ts";
+import type { AgentView, DatapathView, RelayWorkerView } from "./view.ts";
 
 /** The whole page, for one scrape. */
 export function metricsText(view: AgentView, observer: Observer): Promise<string> {
   const registry = new Registry();
   const page = new Page(registry);
-  agentMetrics(page, view);
+  const datapath = view.datapath();
+  agentMetrics(page, view, datapath.revision);
   refusalMetrics(page, observer);
-  datapathMetrics(page, view);
+  datapathMetrics(page, datapath);
   relayMetrics(page, view);
   identityMetrics(page, view);
   return registry.metrics();
@@ -61,7 +62,7 @@ interface Shape {
   registers: Registry[];
 }
 
-function agentMetrics(page: Page, view: AgentView): void {
+function agentMetrics(page: Page, view: AgentView, revision: number): void {
   const state = view.state();
   page.gauge("weft_build_info", "Version of the agent", [[{ version: VERSION }, 1]]);
   page.gauge("weft_start_time_seconds", "When the agent started", [[{}, view.startedMs / 1000]]);
@@ -79,7 +80,7 @@ function agentMetrics(page: Page, view: AgentView): void {
   ]]);
   page.gauge("weft_plan_revision", "Revision of the plan in force", [[
     {},
-    view.datapath().revision,
+    revision,
   ]]);
   page.gauge("weft_local_pods", "Pods of this node by mode of their ports", localPodsByMode(view));
 }
@@ -119,8 +120,7 @@ const CONNECTIONS: readonly (readonly [string, CounterName])[] = [
   ["fallback", "FALLBACK"],
 ];
 
-function datapathMetrics(page: Page, view: AgentView): void {
-  const { counters, maps, failures } = view.datapath();
+function datapathMetrics(page: Page, { counters, maps, failures }: DatapathView): void {
   page.counter(
     "weft_connections_total",
     "Connections that the kernel admitted, by what it did with them",

@@ -5,11 +5,19 @@
  *
  * @module
  */
+import type { Config } from "../config.ts";
 import type { MeshPolicyObject, Rejection, State, Warning } from "../model/mod.ts";
 import { VERSION } from "../version.ts";
 import { counterOf } from "./counters.ts";
 import type { Observer, Refusals } from "./observer.ts";
-import type { AgentView, CertificateView, IdentityView, RelayWorkerView } from "./view.ts";
+import type {
+  AgentView,
+  CertificateView,
+  DatapathView,
+  IdentityView,
+  RelayView,
+  RelayWorkerView,
+} from "./view.ts";
 
 /** `GET /status` */
 export interface StatusReport {
@@ -113,10 +121,10 @@ export interface IdentityReport {
 
 /** Everything on one screen. */
 export function statusReport(view: AgentView, observer: Observer, nowMs: number): StatusReport {
-  const state = view.state();
-  const waitingFor = view.unready();
-  const problems = problemsOf(view);
-  const { svids: _, ...identity } = view.identity();
+  const seen = look(view);
+  const { state, waitingFor } = seen;
+  const problems = problemsOf(seen);
+  const { issuer, roots, failure } = seen.identity;
   return {
     version: VERSION,
     node: view.config.node,
@@ -126,14 +134,18 @@ export function statusReport(view: AgentView, observer: Observer, nowMs: number)
     waitingFor,
     healthy: problems.length === 0,
     problems,
-    source: sourceReport(view),
+    source: sourceReport(seen),
     policies: policyReport(state),
     warnings: state.warnings,
-    pods: podReports(view),
+    pods: podReports(seen),
     nodes: nodeReports(state),
-    identity,
-    relay: view.relay().workers,
-    datapath: datapathReport(view),
+    identity: {
+      ...(issuer && { issuer: certificateOnly(issuer) }),
+      roots: roots.map(certificateOnly),
+      ...(failure !== undefined && { failure }),
+    },
+    relay: seen.relay.workers,
+    datapath: datapathReport(seen),
     refusals: observer.refusals()
       .map((row) => ({ ...row, total: row.kernel + row.relay }))
       .filter((row) => row.total > 0)
@@ -179,36 +191,55 @@ export function identityReport(state: State, identity: IdentityView): IdentityRe
         enrolled: workload.enrolled,
         enrolledBy: workload.enrolledBy.sentence,
         dnsNames: workload.dnsNames,
-        ...(certificate && { certificate: withoutPod(certificate) }),
+        ...(certificate && { certificate: certificateOnly(certificate) }),
       };
     });
 }
 
+/** The view at one moment: counting rows of the kernel's tables costs, so it is asked once. */
+interface Seen {
+  readonly config: Config;
+  readonly state: State;
+  readonly waitingFor: readonly string[];
+  readonly datapath: DatapathView;
+  readonly relay: RelayView;
+  readonly identity: IdentityView;
+}
+
+function look(view: AgentView): Seen {
+  return {
+    config: view.config,
+    state: view.state(),
+    waitingFor: view.unready(),
+    datapath: view.datapath(),
+    relay: view.relay(),
+    identity: view.identity(),
+  };
+}
+
 /** Why the agent is not healthy. Rejected documents are shown, but no failure of the agent. */
-function problemsOf(view: AgentView): string[] {
-  const state = view.state();
-  const problems = view.unready().map((what) => `not ready: ${what}`);
+function problemsOf({ state, waitingFor, datapath, relay, identity }: Seen): string[] {
+  const problems = waitingFor.map((what) => `not ready: ${what}`);
   if (state.source.failure !== undefined) {
     problems.push(`the source cannot be read: ${state.source.failure}; everything stays in force`);
   }
-  for (const { pod, reason } of view.datapath().failures) {
+  for (const { pod, reason } of datapath.failures) {
     problems.push(`pod ${pod} is not attached, so nothing reaches it: ${reason}`);
   }
-  for (const worker of view.relay().workers) {
+  for (const worker of relay.workers) {
     if (!worker.running) {
       problems.push(`relay worker ${worker.index} is not running: see the agent's log`);
     }
   }
-  const { failure } = view.identity();
-  if (failure !== undefined) problems.push(`certificates: ${failure}`);
+  if (identity.failure !== undefined) problems.push(`certificates: ${identity.failure}`);
   return problems;
 }
 
-function sourceReport(view: AgentView): SourceReport {
-  const { source, objects, rejections } = view.state();
+function sourceReport({ config, state }: Seen): SourceReport {
+  const { source, objects, rejections } = state;
   const counts = Object.entries(objects).map(([kind, table]) => [kind, table.size] as const);
   return {
-    directory: view.config.source.directory,
+    directory: config.source.directory,
     ready: source.ready,
     ...(source.failure !== undefined && { failure: source.failure }),
     objects: Object.fromEntries(counts.filter(([, size]) => size > 0)),
@@ -216,10 +247,10 @@ function sourceReport(view: AgentView): SourceReport {
   };
 }
 
-function podReports(view: AgentView): PodReport[] {
-  const certificates = new Map(view.identity().svids.map((svid) => [svid.pod, svid]));
-  const failures = new Map(view.datapath().failures.map(({ pod, reason }) => [pod, reason]));
-  return [...view.state().workloads.values()]
+function podReports({ state, identity, datapath }: Seen): PodReport[] {
+  const certificates = new Map(identity.svids.map((svid) => [svid.pod, svid]));
+  const failures = new Map(datapath.failures.map(({ pod, reason }) => [pod, reason]));
+  return [...state.workloads.values()]
     .filter((workload) => workload.local && workload.live && !workload.hostNetwork)
     .map((workload) => {
       const certificate = certificates.get(workload.key);
@@ -234,7 +265,7 @@ function podReports(view: AgentView): PodReport[] {
         enrolledBy: workload.enrolledBy.sentence,
         ownCertificate: workload.ownCertificate,
         ...(workload.certified && { spiffeId: workload.spiffeId }),
-        ...(certificate && { certificate: withoutPod(certificate) }),
+        ...(certificate && { certificate: certificateOnly(certificate) }),
         ...(failure !== undefined && { failure }),
       };
     });
@@ -256,11 +287,10 @@ function nodeReports(state: State): NodeReport[] {
   }));
 }
 
-function datapathReport(view: AgentView): DatapathReport {
-  const { revision, counters } = view.datapath();
+function datapathReport({ config, datapath: { revision, counters } }: Seen): DatapathReport {
   return {
     revision,
-    bpffs: view.config.bpffs,
+    bpffs: config.bpffs,
     direct: counterOf(counters, "DIRECT"),
     steeredIn: counterOf(counters, "STEERED_IN"),
     steeredOut: counterOf(counters, "STEERED_OUT"),
@@ -281,7 +311,8 @@ function targetText({ target: { namespace, selector } }: MeshPolicyObject): stri
   return `${namespace}: ${parts.length > 0 ? parts.join(", ") : "every pod"}`;
 }
 
-function withoutPod(view: CertificateView): CertificateView {
+/** No more than that: what else an agent knows of a certificate is not for everybody. */
+function certificateOnly(view: CertificateView): CertificateView {
   const { subject, fingerprint, notBeforeMs, notAfterMs } = view;
   return { subject, fingerprint, notBeforeMs, notAfterMs };
 }

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-await-in-loop -- one step at a time, to name the one that fails
 /**
  * A node of two pods for tests of the datapath: namespaces with a bridge, IPv4 and IPv6, a cgroup
  * that this process moves into, a bpffs directory, and the real `Datapath` on top.
@@ -65,11 +66,10 @@ export class TestNode implements AsyncDisposable {
     this.#log = log;
   }
 
-  static async create(): Promise<TestNode> {
+  static async create(hooks?: "tcx" | "clsact"): Promise<TestNode> {
     await using stack = new AsyncDisposableStack();
     const spaces = new Map<string, TestNetns>();
     // One after the other: each is torn down in reverse.
-    // deno-lint-ignore no-await-in-loop
     for (const name of ["node", "a", "b", "outside"]) {
       spaces.set(name, stack.use(await TestNetns.create()));
     }
@@ -83,7 +83,13 @@ export class TestNode implements AsyncDisposable {
     const pins = `${directory}/weft`;
     stack.defer(() => void removeDatapath(pins));
     const log: string[] = [];
-    const options = { bpffs: pins, cgroup: cgroup.path, workers: 1, patienceMs: 10_000 };
+    const options = {
+      bpffs: pins,
+      cgroup: cgroup.path,
+      workers: 1,
+      patienceMs: 10_000,
+      ...(hooks !== undefined && { hooks }),
+    };
     const datapath = stack.use(withNetns(
       spaceOf(spaces, "node").fd,
       () => new Datapath({ ...options, log: openLog({ write: (line) => log.push(line) }) }),

@@ -1,8 +1,20 @@
+// deno-lint-ignore-file no-await-in-loop -- one step at a time, to name the one that fails
+/**
+ * The datapath in a real kernel, without a relay: what each kind of client gets from each kind of
+ * pod, and what is left when somebody interferes.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { WeftReason } from "@/bpf/layout.gen.ts";
+import { AttachType } from "@/ffi/bpf/constants.ts";
+import { BpfLink, queryTcx } from "@/ffi/bpf/link.ts";
+import { BpfObject } from "@/ffi/bpf/object.ts";
+import { removeDatapath } from "@/src/load/mod.ts";
 import { ADDRESSES, TestNode } from "./datapath_fixture.ts";
-import { run } from "./ffi_fixture.ts";
+import { compileFixture, run } from "./ffi_fixture.ts";
 
 const BOTH = ADDRESSES.b;
 
@@ -13,7 +25,6 @@ describe("a pod that no policy covers", () => {
     await using _server = node.serve("b", 8000);
     for (const from of ["a", "outside", "node"]) {
       for (const address of BOTH) {
-        // deno-lint-ignore no-await-in-loop -- one dial at a time, to name the one that fails
         assert.equal(await node.dial(from, address, 8000), "served", `${from} to ${address}`);
       }
     }
@@ -26,11 +37,8 @@ describe("a STRICT pod without a relay", () => {
     node.apply({ b: { source: "mesh", mode: "strict" } });
     await using server = node.serve("b", 8000);
     for (const address of BOTH) {
-      /* deno-lint-ignore no-await-in-loop */
       assert.equal(await node.dial("a", address, 8000), "refused");
-      /* deno-lint-ignore no-await-in-loop */
       assert.equal(await node.dial("outside", address, 8000), "refused");
-      /* deno-lint-ignore no-await-in-loop */
       assert.equal(await node.dial("node", address, 8000), "served");
     }
     assert.equal(server.peers.length, BOTH.length);
@@ -51,7 +59,6 @@ describe("a STRICT pod without a relay", () => {
     node.apply({ b: { source: "mesh", mode: "strict" } });
     await using server = node.serve("b", 8000);
     for (const { name } of Deno.readDirSync(`${node.pins}/links`)) {
-      // deno-lint-ignore no-await-in-loop
       if (name.endsWith("-lookup")) {
         await run("bpftool", "link", "detach", "pinned", `${node.pins}/links/${name}`);
       }
@@ -65,7 +72,6 @@ describe("a STRICT pod without a relay", () => {
     await using node = await TestNode.create();
     node.apply({ b: { source: "mesh", mode: "strict" } });
     for (const { name } of Deno.readDirSync(`${node.pins}/links`)) {
-      // deno-lint-ignore no-await-in-loop
       if (name.endsWith("-lookup")) {
         await run("bpftool", "link", "detach", "pinned", `${node.pins}/links/${name}`);
       }
@@ -84,6 +90,41 @@ describe("a STRICT pod without a relay", () => {
     assert.equal((await ping("node", BOTH[0])).code, 0);
     assert.equal((await ping("b", "10.99.0.9")).code, 0);
     assert.ok((node.datapath.counters()[WeftReason.NOT_AUTHENTICATED] ?? 0) >= 1);
+  });
+});
+
+describe("the guard", () => {
+  it("does without TCX, by filters of clsact that go with the pod", async () => {
+    await using node = await TestNode.create("clsact");
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    await using server = node.serve("b", 8000);
+    assert.equal(await node.dial("outside", BOTH[0], 8000), "refused");
+    assert.equal(await node.dial("node", BOTH[0], 8000), "served");
+    assert.equal(server.peers.length, 1);
+    node.inNode(() => removeDatapath(node.pins));
+    const { text } = await node.command("node", "tc", "filter", "show", "dev", "vb", "egress");
+    assert.equal(text, "");
+    assert.equal(await node.dial("outside", BOTH[0], 8000), "served");
+  });
+
+  it("takes the head back from a program that lets everything through", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    await using server = node.serve("b", 8000);
+    using intruder = BpfObject.open(await compileFixture("accept_all"));
+    intruder.load();
+    using _link = node.inNode(() =>
+      BpfLink.attachTcx(intruder.program("accept_all"), vethOf(node), {
+        attachType: AttachType.TCX_EGRESS,
+        position: "first",
+      })
+    );
+    node.inNode(() => node.datapath.repair());
+    assert.equal(await node.dial("outside", BOTH[0], 8000), "refused");
+    assert.deepEqual(server.peers, []);
+    const order = node.inNode(() => queryTcx(vethOf(node), AttachType.TCX_EGRESS));
+    assert.equal(order.length, 2);
+    assert.equal(order[1], intruder.program("accept_all").info.id);
   });
 });
 
@@ -157,6 +198,12 @@ describe("a Service", () => {
   });
 });
 
+function vethOf(node: TestNode): number {
+  const pod = node.datapath.pods.get("default/b");
+  assert.ok(pod);
+  return pod.veth.ifindex;
+}
+
 /** A connection that stays open. */
 async function hold(node: TestNode, from: string, address: string): Promise<Held> {
   const child = new Deno.Command("nsenter", {
@@ -197,7 +244,6 @@ async function received(list: readonly string[], text: string): Promise<void> {
   const deadline = performance.now() + 5000;
   while (!list.join("").includes(text)) {
     assert.ok(performance.now() < deadline, `never received ${text}: ${list}`);
-    // deno-lint-ignore no-await-in-loop -- the server's own events come in between
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

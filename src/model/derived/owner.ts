@@ -73,8 +73,7 @@ function judgeClaims(
   claims: Claims,
   nodes: ReadonlyMap<string, NodeModel>,
 ): Owner | undefined {
-  const staying = claims.workloads.filter((workload) => !workload.terminating);
-  const workloads = staying.length > 0 ? staying : claims.workloads;
+  const workloads = withoutLeaving(claims.workloads);
   const podNetwork = workloads.filter((workload) => !workload.hostNetwork);
   const [node, otherNode] = claims.nodes;
   if (podNetwork.length === 0) {
@@ -89,8 +88,8 @@ function judgeClaims(
   }
   const fault = claimFault(address, workload, nodes);
   if (fault !== undefined) {
-    // A void claim takes no address from its node.
-    if (node !== undefined && otherNode === undefined) {
+    // A void claim from elsewhere takes no address from its node.
+    if (node !== undefined && otherNode === undefined && !workload.local) {
       return { kind: "node", node: node.name, local: node.local };
     }
     return conflict(address, workloads, claims.nodes, fault);
@@ -99,6 +98,17 @@ function judgeClaims(
     return conflict(address, workloads, claims.nodes, `A pod and a node list ${address}`);
   }
   return { kind: "pod", workload };
+}
+
+/**
+ * Terminating pods yield to others. One of this node yields only to a pod of this node: no other
+ * node's word may take the protection from a pod that still runs here.
+ */
+function withoutLeaving(workloads: readonly Workload[]): readonly Workload[] {
+  const staying = workloads.filter((workload) => !workload.terminating);
+  if (staying.length === 0) return workloads;
+  const isTakenHere = staying.some((workload) => workload.local);
+  return workloads.filter((workload) => !workload.terminating || (workload.local && !isTakenHere));
 }
 
 /** Why a pod that alone lists the address may not have it, or undefined. */

@@ -85,6 +85,22 @@ describe("an address", () => {
     assert.equal(ownerOf([leaving, claim("b", { terminating: true })]), "conflict of a, b");
   });
 
+  it("does not go over from a pod that still runs here on the word of another node", () => {
+    const leaving = claim("a", { terminating: true });
+    assert.equal(ownerOf([leaving, claim("b", { node: "node-b" })]), "conflict of a, b");
+    const remote = claim("a", { terminating: true, node: "node-b" });
+    assert.equal(ownerOf([remote, claim("b", { node: "node-c" })]), "pod b");
+  });
+
+  it("is not taken from a pod of this node by a node that lists it, even if its claim is void", () => {
+    const objects = [
+      claim("a"),
+      node({ name: "node-a", podCidrs: ["10.0.2.0/24"] }),
+      node({ name: "node-b", addresses: [ADDRESS] }),
+    ];
+    assert.equal(ownerOf(objects), "conflict of a, node-b");
+  });
+
   it("is a node's when its Node lists it", () => {
     assert.equal(ownerOf([node({ name: "node-a", addresses: [ADDRESS] })]), "node node-a (local)");
     assert.equal(ownerOf([node({ name: "node-b", addresses: [ADDRESS] })]), "node node-b");

@@ -1,0 +1,59 @@
+/**
+ * Links that are pinned: adopted by update where their hook still lives, else made anew.
+ *
+ * @module
+ */
+
+import { BpfLink } from "../../ffi/bpf/link.ts";
+import type { BpfProgram } from "../../ffi/bpf/program.ts";
+import { Errno } from "../../ffi/errno.ts";
+import { SyscallError } from "../../ffi/errors.ts";
+
+/** What a pinned link must be attached to, and how to make it. */
+export interface PinnedHook {
+  readonly path: string;
+  readonly program: BpfProgram;
+  /** Whether the link's target is the one that is wanted, and lives. */
+  readonly matches: (link: BpfLink) => boolean;
+  readonly attach: () => BpfLink;
+}
+
+/** Brings the link at `path` to `program`. An update is atomic: no packet or call goes without. */
+export function keepLink({ path, program, matches, attach }: PinnedHook): void {
+  {
+    using link = BpfLink.openPinned(path);
+    if (link) {
+      if (matches(link) && updateLink(link, program)) return;
+      Deno.removeSync(path);
+    }
+  }
+  using link = attach();
+  link.pin(path);
+}
+
+/** False when the hook's owner is gone. */
+export function updateLink(link: BpfLink, program: BpfProgram): boolean {
+  if (link.info().programId === program.info.id) return true;
+  try {
+    link.update(program);
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && error.errno === Errno.ENOLINK) return false;
+    throw error;
+  }
+}
+
+/** Whether a link's hook is gone: what is left is an empty shell. */
+export function isSevered(link: BpfLink): boolean {
+  const info = link.info();
+  switch (info.kind) {
+    case "netns":
+      return info.netnsInode === 0;
+    case "tcx":
+      return info.ifindex === 0;
+    case "cgroup":
+      return info.cgroupId === 0n;
+    default:
+      return false;
+  }
+}
