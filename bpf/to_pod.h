@@ -15,17 +15,23 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 {
 	struct weft_conn_row fresh = { .revision = conf->revision };
 	struct subject subject = { &p->source, &p->target, p->source_port, p->target_port, p->proto };
-	const struct weft_conn_row *known = bpf_map_lookup_elem(&connections, key);
+	struct weft_conn_row *known = bpf_map_lookup_elem(&connections, key);
 	const struct weft_address_row *source;
+	int node = from_node(skb, conf);
 	__u8 verdict;
 
-	if (known && known->state != WEFT_STATE_REFUSE)
-		return PASS; /* a live connection's business: TCP answers with a challenge */
+	/* A live connection's business: TCP answers with a challenge. One that the plan no longer
+	 * allows, or whose socket may be gone, is judged anew. */
+	if (known && known->state == WEFT_STATE_NODE && !node)
+		return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_SPOOFED);
+	if (known && known->state != WEFT_STATE_REFUSE && still_allowed(known, key, conf))
+		return PASS;
 	known = bpf_map_lookup_elem(&half_open, key);
-	if (known && known->state != WEFT_STATE_REFUSE && known->revision == conf->revision)
+	if (known && known->state != WEFT_STATE_REFUSE && known->revision == conf->revision &&
+	    (known->state != WEFT_STATE_NODE || node))
 		return PASS; /* sent again */
 
-	if (from_node(skb, conf)) {
+	if (node) {
 		fresh.state = WEFT_STATE_NODE;
 		verdict = WEFT_VERDICT_DIRECT;
 		count(WEFT_COUNTER_NODE);
@@ -46,6 +52,7 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 	fresh.touched_ns = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&half_open, key, &fresh, BPF_ANY))
 		return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_MAP_FULL);
+	bpf_map_delete_elem(&connections, key);
 	bpf_map_delete_elem(&closing, key);
 	tell(&subject, WEFT_HOOK_TO_POD, verdict, fresh.reason, fresh.state);
 	return PASS;

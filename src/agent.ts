@@ -19,7 +19,7 @@ import { openLog } from "./log.ts";
 import { Observer, serveAgent } from "./observe/mod.ts";
 import { startRelay } from "./relay/mod.ts";
 import { DRAIN_MS, PEER_PATIENCE_MS, REPAIR_INTERVAL_MS, SWEEP_INTERVAL_MS } from "./limits.ts";
-import { watchDirectory } from "./watch/mod.ts";
+import { hasOtherNodes, watchDirectory } from "./watch/mod.ts";
 
 /** Runs the agent of this node until `signal` aborts. */
 export async function runAgent(config: Config, signal: AbortSignal): Promise<void> {
@@ -29,9 +29,10 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
   await using stack = new AsyncDisposableStack(); // disposes in reverse
 
   const datapath = stack.use(openDatapath({ ...config, patienceMs: PEER_PATIENCE_MS, log }));
-  const authority = stack.use(
-    await openAuthority({ ...config, trustDomain: config.trustDomain, allowInit: true, log }),
-  );
+  const { directory, nodesDirectory: nodesDir } = config.source;
+  // A node among others that makes a root of its own could talk to nobody: it must be given one.
+  const allowInit = !(await hasOtherNodes(nodesDir, config.node));
+  const authority = stack.use(await openAuthority({ ...config, allowInit, log }));
   let observer: Observer | undefined;
   const relay = stack.use(
     await startRelay(config, {
@@ -59,10 +60,10 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
   const events = datapath.readEvents((event) => observer.onKernelEvent(event), until);
   log.info("agent-started", { node: config.node, source: config.source.directory });
 
-  const { directory, nodesDirectory: nodesDir } = config.source;
   const { systemNamespace } = config;
   const resuming = datapath.revision > 0;
-  const options = { nodesDir, systemNamespace, signal: until, log, resuming };
+  const lastGoodFile = `${config.stateDirectory}/last-good-policies.json`;
+  const options = { nodesDir, systemNamespace, signal: until, log, resuming, lastGoodFile };
   for await (const changes of watchDirectory(directory, options)) {
     await agent.take(changes);
   }

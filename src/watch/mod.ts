@@ -6,7 +6,7 @@
  */
 
 export { type DirectoryOptions, watchDirectory } from "./directory/directory.ts";
-export { type Announcement, announceNode, withdrawNode } from "./directory/nodes.ts";
+export { type Announcement, announceNode, hasOtherNodes, withdrawNode } from "./directory/nodes.ts";
 export {
   MESH_POLICY_API_VERSION,
   meshPolicySpec,

@@ -98,8 +98,14 @@ export class TestNode implements AsyncDisposable {
   }
 
   /** Brings the kernel to a plan with both pods as wished. */
-  apply(wishes: Partial<Record<PodName, PodWish>>, services: readonly ServiceEntry[] = []): void {
-    const plan = planOf(wishes, services, (name) => `/run/netns/${this.space(name).name}`);
+  apply(
+    wishes: Partial<Record<PodName, PodWish>>,
+    services: readonly ServiceEntry[] = [],
+    others: Pick<Plan, "cidrs" | "addresses"> = { cidrs: [], addresses: new Map() },
+  ): void {
+    const pods = planOf(wishes, services, (name) => `/run/netns/${this.space(name).name}`);
+    const { cidrs } = others;
+    const plan = { ...pods, cidrs, addresses: new Map([...pods.addresses, ...others.addresses]) };
     this.inNode(() => {
       this.datapath.find(plan);
       this.datapath.apply(plan);

@@ -19,6 +19,7 @@ import {
 } from "../../limits.ts";
 import type { Log } from "../../log.ts";
 import type { Change } from "../../model/mod.ts";
+import { LastGood } from "./last_good.ts";
 import { Ledger } from "./ledger.ts";
 import { nodeFileFault } from "./nodes.ts";
 import {
@@ -37,6 +38,8 @@ export interface DirectoryOptions {
   readonly systemNamespace: string;
   readonly signal: AbortSignal;
   readonly log: Log;
+  /** Where the agent keeps the last good version of every policy, to outlive a restart. */
+  readonly lastGoodFile?: string;
   /**
    * Something is in force already: then a folder that is empty from the start is a failure, too.
    */
@@ -50,6 +53,7 @@ export async function* watchDirectory(
 ): AsyncGenerator<readonly Change[]> {
   const { signal, nodesDir } = options;
   const source = new DirectorySource(directory, options);
+  await source.restore();
   using wakeup = new Wakeup(signal);
   const folders = nodesDir.startsWith(`${directory}/`) ? [directory] : [directory, nodesDir];
   while (!signal.aborted) {
@@ -82,6 +86,7 @@ class DirectorySource {
   readonly #directory: string;
   readonly #options: DirectoryOptions;
   readonly #ledger = new Ledger();
+  readonly #lastGood: LastGood;
   /** In path order: the source folder, then the nodes folder. */
   #files: Files = new Map();
   #nodeFiles: Files = new Map();
@@ -97,6 +102,19 @@ class DirectorySource {
   constructor(directory: string, options: DirectoryOptions) {
     this.#directory = directory;
     this.#options = options;
+    this.#lastGood = new LastGood(options.lastGoodFile, options.log);
+  }
+
+  /** Takes up what an earlier run of the agent left. */
+  async restore(): Promise<void> {
+    const options = { ...this.#recordOptions(), misplaced: this.#misplaced };
+    const files = await this.#lastGood.load(options);
+    this.#files = new Map(
+      [...files].map(([path, entries]) => [
+        path,
+        { stamp: "", record: { ...EMPTY_RECORD, entries } },
+      ]),
+    );
   }
 
   /** Looks at all files, and tells what has changed since the last look. */
@@ -114,17 +132,14 @@ class DirectorySource {
     }
     const changes = this.#ledger.update(records);
     this.#ready ||= this.failure === undefined && !this.unsettled;
+    await this.#lastGood.save(records);
     return [...changes, ...this.#tellSource(records)];
   }
 
   async #readSource(): Promise<Files> {
-    const misplaced: RecordOptions["misplaced"] = ({ kind }) =>
-      kind === "WeftNode"
-        ? `belongs into the nodes directory "${this.#options.nodesDir}"`
-        : undefined;
     let files: Files;
     try {
-      files = await this.#readFiles(this.#directory, this.#files, () => misplaced);
+      files = await this.#readFiles(this.#directory, this.#files, () => this.#misplaced);
     } catch (error) {
       this.failure = `Source directory "${this.#directory}" ${describe(error)}`;
       return this.#files;
@@ -171,6 +186,11 @@ class DirectorySource {
     this.#keepMissing(known, files);
     return new Map([...files].sort(([a], [b]) => a < b ? -1 : 1));
   }
+
+  readonly #misplaced: RecordOptions["misplaced"] = ({ kind }) =>
+    kind === "WeftNode"
+      ? `belongs into the nodes directory "${this.#options.nodesDir}"`
+      : undefined;
 
   #recordOptions() {
     const { systemNamespace } = this.#options;

@@ -44,13 +44,39 @@ export async function announceNode(nodesDir: string, announcement: Announcement)
   }
 }
 
-/** Takes the announcement back; nothing to do where there is none. */
+/** Takes the announcement back, and what a killed agent left of one; there may be none. */
 export async function withdrawNode(nodesDir: string, node: string): Promise<void> {
   try {
     await Deno.remove(pathOf(nodesDir, node));
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
+  const leftovers: string[] = [];
+  try {
+    for await (const { name } of Deno.readDir(nodesDir)) {
+      const isOurs = name.startsWith(`.${node}.`) && name.length === node.length + 2 + UUID_LENGTH;
+      if (isOurs) leftovers.push(`${nodesDir}/${name}`);
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  await Promise.all(leftovers.map((path) => Deno.remove(path).catch(() => {})));
+}
+
+const UUID_LENGTH = 36;
+
+/** Whether another node than `node` has announced itself in the folder. */
+export async function hasOtherNodes(nodesDir: string, node: string): Promise<boolean> {
+  const own = pathOf(nodesDir, node);
+  try {
+    for await (const { name } of Deno.readDir(nodesDir)) {
+      const path = `${nodesDir}/${name}`;
+      if (path !== own && !name.startsWith(".")) return true;
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return false;
 }
 
 /** What may not be in a file of the nodes folder, with the reason. */

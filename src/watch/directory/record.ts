@@ -38,8 +38,10 @@ export interface Entry {
   readonly object: ModelObject;
   readonly origin: Origin;
   readonly line: number;
-  /** Equal fingerprints: the same object on the same lines. */
+  /** The document and its place: equal fingerprints are the same object on the same lines. */
   readonly fingerprint: string;
+  /** From an earlier run of the agent: the lines of its fields are not known. */
+  readonly restored?: true;
 }
 
 export interface RecordOptions extends ConvertOptions {
@@ -71,6 +73,23 @@ export function unreadableRecord(file: string, reason: string, previous: FileRec
   const kept = previous.entries.length > 0;
   const rejection: Rejection = { file, reason, code: "unreadable", kept };
   return { ...previous, rejections: [rejection] };
+}
+
+/** The entry that a fingerprint was taken of, if it is still acceptable. */
+export function restoreEntry(
+  file: string,
+  fingerprint: string,
+  options: RecordOptions,
+): Entry | undefined {
+  const [number, line, value] = JSON.parse(fingerprint) as [number, number, unknown];
+  const converted = convertDocument(value, options);
+  if (converted.type !== "object" || options.misplaced(converted.object) !== undefined) {
+    return undefined;
+  }
+  const { object } = converted;
+  // Only where the document began is still known.
+  const origin: Origin = { file, document: number, lineOf: () => line };
+  return { id: idOf(object), object, origin, line, fingerprint, restored: true };
 }
 
 /** Kind, namespace and name in one. */
@@ -149,7 +168,8 @@ class RecordReader {
     }
     const previous = this.#previous.get(id);
     const fingerprint = JSON.stringify([document.number, line, document.value]);
-    const entry: Entry = previous?.fingerprint === fingerprint ? previous : {
+    const isSame = previous?.fingerprint === fingerprint && previous.restored !== true;
+    const entry: Entry = isSame ? previous : {
       id,
       object,
       origin: originOf(this.#file, document, object, generation),
