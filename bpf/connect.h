@@ -62,6 +62,21 @@ static __always_inline struct weft_socket *remember(struct bpf_sock_addr *ctx, _
 	return socket;
 }
 
+/* Remembers for recvmsg() under which Service a UDP socket knows the backend that answers it. */
+static __always_inline long name_answers(struct bpf_sock_addr *ctx, const struct weft_addr *backend,
+					 __be16 port, const struct weft_addr *service,
+					 __be16 service_port)
+{
+	struct weft_datagram_key key = {
+		.socket_cookie = bpf_get_socket_cookie(ctx),
+		.backend = *backend,
+		.port = port,
+	};
+	struct weft_datagram_name name = { .service = *service, .port = service_port };
+
+	return bpf_map_update_elem(&datagram_names, &key, &name, BPF_ANY);
+}
+
 /* Judges a connection of a local pod; returns the verdict, with the reason of a refusal. */
 static __always_inline __u8 judge_outbound(const struct weft_pod_row *pod,
 					   const struct weft_addr *to, __be16 port, __u64 cookie,
@@ -118,7 +133,8 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct weft_add
 		return refuse(&subject, WEFT_HOOK_CONNECT, WEFT_REASON_NO_BACKEND);
 	if (translation == TRANSLATED) {
 		count(WEFT_COUNTER_TRANSLATED);
-		if (!remember(ctx, WEFT_ROLE_TRANSLATED, &dialled, dialled_port))
+		if (!remember(ctx, WEFT_ROLE_TRANSLATED, &dialled, dialled_port) ||
+		    (!is_tcp(ctx) && name_answers(ctx, to, *port, &dialled, dialled_port)))
 			return refuse(&subject, WEFT_HOOK_CONNECT, WEFT_REASON_MAP_FULL);
 	}
 	if (!pod || !is_tcp(ctx))

@@ -35,9 +35,9 @@ static __always_inline int addr_is_loopback(const struct weft_addr *a)
 	       (a->word[3] == bpf_htonl(1) || a->word[3] == 0);
 }
 
-static __always_inline int addr_is_link_local(const struct weft_addr *a)
+static __always_inline int addr_is_unspecified(const struct weft_addr *a)
 {
-	return (a->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+	return a->word[0] == 0 && a->word[1] == 0 && a->word[2] == 0 && a->word[3] == 0;
 }
 
 static __always_inline int addr_is_multicast(const struct weft_addr *a)

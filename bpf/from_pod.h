@@ -53,7 +53,7 @@ static __always_inline int discovery_from_pod(struct __sk_buff *skb, const struc
 		return PASS;
 	if (bpf_skb_load_bytes(skb, p->l4_offset + 8, &target, sizeof(target)))
 		return drop(WEFT_REASON_MALFORMED);
-	if (!addr_is_link_local(&target) && !is_own(&target, veth))
+	if (!addr_equal(&target, &veth->link_local) && !is_own(&target, veth))
 		return deny(p, WEFT_HOOK_FROM_POD, WEFT_REASON_SPOOFED);
 	return PASS;
 }
@@ -62,8 +62,8 @@ static __always_inline int may_send_as(const struct packet *p, const struct weft
 {
 	if (is_own(&p->source, veth))
 		return 1;
-	if (is_neighbour_discovery(p)) /* duplicate address detection, link-local neighbours */
-		return addr_is_link_local(&p->source) || addr_is_loopback(&p->source);
+	if (is_neighbour_discovery(p)) /* link-local neighbours, duplicate address detection */
+		return addr_equal(&p->source, &veth->link_local) || addr_is_unspecified(&p->source);
 	/* A DHCP client that has no address yet. */
 	return p->v4 && !p->source.word[3] && p->proto == IPPROTO_UDP &&
 	       p->source_port == bpf_htons(68) && p->target_port == bpf_htons(67);
@@ -79,7 +79,8 @@ static __always_inline int syn_from_pod(struct __sk_buff *skb, const struct pack
 
 	if (known && known->state != WEFT_STATE_REFUSE)
 		return PASS;
-	if (bpf_map_lookup_elem(&half_open, key))
+	known = bpf_map_lookup_elem(&half_open, key);
+	if (known && known->state != WEFT_STATE_REFUSE)
 		return PASS; /* sent again */
 	if (!within_budget(&p->source, 1))
 		return deny(p, WEFT_HOOK_FROM_POD, WEFT_REASON_SYN_BUDGET);
@@ -88,6 +89,7 @@ static __always_inline int syn_from_pod(struct __sk_buff *skb, const struct pack
 	fresh.touched_ns = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&half_open, key, &fresh, BPF_ANY))
 		return deny(p, WEFT_HOOK_FROM_POD, WEFT_REASON_MAP_FULL);
+	bpf_map_delete_elem(&connections, key);
 	bpf_map_delete_elem(&closing, key);
 	count(WEFT_COUNTER_OUTBOUND);
 	return PASS;

@@ -113,24 +113,24 @@ static __always_inline __u8 judge_inbound(struct __sk_buff *skb, const struct pa
 	struct destination d = destination_of(target, &p->target, p->target_port);
 	__u8 class = source_of(source, &p->source);
 	const struct weft_decision *decision;
-	int attest;
+	int attested;
 
 	row->state = WEFT_STATE_REFUSE;
 	row->reason = WEFT_REASON_MAP_FULL;
 	if (d.where == WEFT_WHERE_ATTEST && !(source && (source->flags & WEFT_ADDRESS_LOCAL)))
 		d.where = WEFT_WHERE_ENCRYPT;
-	attest = d.where == WEFT_WHERE_ATTEST && d.mode == WEFT_MODE_STRICT;
+	attested = d.where == WEFT_WHERE_ATTEST && is_attested(key);
+	if (attested)
+		row->flags |= WEFT_CONN_ATTESTED;
 	decision = decision_of(WEFT_STAGE_INBOUND, class, d);
 	if (!decision)
 		return WEFT_VERDICT_REFUSE;
 	row->reason = decision->reason;
 	if (decision->verdict == WEFT_VERDICT_DIRECT) {
-		if (attest && !is_attested(key)) {
+		if (d.mode == WEFT_MODE_STRICT && !attested) {
 			row->reason = WEFT_REASON_SPOOFED;
 			return WEFT_VERDICT_REFUSE;
 		}
-		if (attest)
-			row->flags |= WEFT_CONN_ATTESTED;
 		row->state = WEFT_STATE_DIRECT;
 		return WEFT_VERDICT_DIRECT;
 	}

@@ -881,32 +881,35 @@ export interface WeftVethRow {
   readonly nsid: number;
   readonly mac: Uint8Array;
   readonly flags: number;
+  readonly linkLocal: Uint8Array;
 }
 /** `struct weft_veth_row` */
 export const WeftVethRow = {
-  size: 24,
-  offsets: { netnsCookie: 0, slot: 8, nsid: 12, mac: 16, flags: 22 },
+  size: 40,
+  offsets: { netnsCookie: 0, slot: 8, nsid: 12, mac: 16, flags: 22, linkLocal: 24 },
   encode(
     value: WeftVethRow,
-    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(24),
+    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(40),
     offset = 0,
   ): Uint8Array<ArrayBuffer> {
-    const view = viewOf(bytes, offset, 24);
+    const view = viewOf(bytes, offset, 40);
     view.setBigUint64(0, value.netnsCookie, true);
     view.setUint32(8, value.slot, true);
     view.setInt32(12, value.nsid, true);
     putBytes(bytes, offset + 16, value.mac, 6);
     view.setUint8(22, value.flags);
+    putBytes(bytes, offset + 24, value.linkLocal, 16);
     return bytes;
   },
   decode(bytes: ArrayBufferView, offset = 0): WeftVethRow {
-    const view = viewOf(bytes, offset, 24);
+    const view = viewOf(bytes, offset, 40);
     return {
       netnsCookie: view.getBigUint64(0, true),
       slot: view.getUint32(8, true),
       nsid: view.getInt32(12, true),
       mac: takeBytes(view, 16, 6),
       flags: view.getUint8(22),
+      linkLocal: takeBytes(view, 24, 16),
     };
   },
 } as const;
@@ -1129,7 +1132,7 @@ export const MAPS = {
     flags: 1,
     keySize: 4,
     key: U32,
-    valueSize: 24,
+    valueSize: 40,
     value: WeftVethRow,
     objects: ["guard", "lookup", "steer"],
   },

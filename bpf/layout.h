@@ -186,6 +186,7 @@ struct weft_veth_row {
 	__u8 mac[6];
 	__u8 flags; /* WEFT_VETH_* */
 	__u8 pad;
+	struct weft_addr link_local; /* the one that the pod may announce */
 };
 
 /* `cidrs`, a longest-prefix trie */

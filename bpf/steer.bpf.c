@@ -59,23 +59,22 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, struct weft_add
 {
 	__u64 cookie = bpf_get_netns_cookie(ctx);
 	const struct weft_config *conf = the_config();
-	struct weft_datagram_name name = { .service = *to, .port = *port };
-	struct weft_datagram_key key = { .socket_cookie = bpf_get_socket_cookie(ctx) };
+	struct weft_addr service = *to;
+	__be16 service_port = *port;
+	__u32 choice = (__u32)bpf_get_socket_cookie(ctx) * 2654435761u >> 8;
 	struct weft_addr self = {};
 	struct subject subject = { &self, to, 0, *port, IPPROTO_UDP };
 	enum translation translation;
 
 	if (!conf || (cookie != conf->node_cookie && !bpf_map_lookup_elem(&pods, &cookie)))
 		return ALLOW;
-	translation = translate(to, port, IPPROTO_UDP, (__u32)key.socket_cookie * 2654435761u >> 8);
+	translation = translate(to, port, IPPROTO_UDP, choice);
 	if (translation == NOT_A_SERVICE)
 		return ALLOW;
 	if (translation == NO_BACKEND)
 		return refuse(&subject, WEFT_HOOK_SENDMSG, WEFT_REASON_NO_BACKEND);
 	count(WEFT_COUNTER_TRANSLATED);
-	key.backend = *to;
-	key.port = *port;
-	if (bpf_map_update_elem(&datagram_names, &key, &name, BPF_ANY))
+	if (name_answers(ctx, to, *port, &service, service_port))
 		return refuse(&subject, WEFT_HOOK_SENDMSG, WEFT_REASON_MAP_FULL);
 	return ALLOW;
 }

@@ -47,8 +47,9 @@ async function main(names: readonly string[]): Promise<number> {
     total.skipped.push(...counts.skipped.map((name) => `${ring.name}: ${name}`));
   }
   const leftovers = await findLeftovers(before, `${MARKER}=${marker}`);
-  total.failed.push(...leftovers.map((name) => `left on the machine: ${name}`));
-  if (leftovers.length === 0) total.passed++; // that it was left as it was is a test, too
+  for (const name of leftovers) say(`left     ${name}`);
+  if (leftovers.length > 0) total.failed.push(`${leftovers.length} things left on the machine`);
+  else total.passed++; // that it was left as it was is a test, too
 
   for (const name of total.skipped) say(`skipped  ${name}`);
   for (const name of total.failed) say(`FAILED   ${name}`);

@@ -9,6 +9,7 @@
 import { openLibrary, type Symbols } from "../dlopen.ts";
 import { Errno } from "../errno.ts";
 import { SyscallError } from "../errors.ts";
+import { readCstring } from "../memory.ts";
 import type { MapType, ProgramType } from "./constants.ts";
 
 /** `enum bpf_func_id`: helpers whose presence depends on the kernel. */
@@ -23,7 +24,10 @@ export type Helper = typeof Helper[keyof typeof Helper];
 
 /** Whether programs of a type can be loaded. */
 export function hasProgramType(type: ProgramType): boolean {
-  return answer("libbpf_probe_bpf_prog_type", libbpfProbes().libbpf_probe_bpf_prog_type(type, null));
+  return answer(
+    "libbpf_probe_bpf_prog_type",
+    libbpfProbes().libbpf_probe_bpf_prog_type(type, null),
+  );
 }
 
 /** Whether maps of a type can be made. */
@@ -37,7 +41,14 @@ export function hasHelper(type: ProgramType, helper: Helper): boolean {
   return answer("libbpf_probe_bpf_helper", result);
 }
 
+/** Version of libbpf, such as "v1.5". */
+export function libbpfVersion(): string {
+  return readCstring(libbpfProbes().libbpf_version_string());
+}
+
 const LIBBPF_PROBES = {
+  // const char *libbpf_version_string(void);
+  libbpf_version_string: { parameters: [], result: "pointer" },
   // int libbpf_probe_bpf_prog_type(enum bpf_prog_type prog_type, const void *opts);
   libbpf_probe_bpf_prog_type: { parameters: ["u32", "pointer"], result: "i32" },
   // int libbpf_probe_bpf_map_type(enum bpf_map_type map_type, const void *opts);

@@ -10,6 +10,7 @@
  */
 
 import { run } from "../lib/command.ts";
+import { rootPropagation } from "../lib/mounts.ts";
 import { say } from "../lib/terminal.ts";
 
 const ROUNDS = 7;
@@ -57,10 +58,13 @@ async function reportReady(weft: string, scratch: string): Promise<void> {
   await Deno.mkdir(`${scratch}/source`);
   await Deno.mkdir(`${scratch}/bpf`);
   const start = performance.now();
-  const mount = `mount -t bpf weft "${scratch}/bpf" && exec "$@"`;
+  // Not replaced by the agent, the shell unmounts where that does not happen by itself.
+  const script = `mount -t bpf weft "${scratch}/bpf"; "$@" & trap 'kill $!' TERM
+    wait; wait; umount "${scratch}/bpf"`;
   const agent = new Deno.Command("unshare", {
     args: [
-      ...["--mount", "--net", "--propagation", "private", "--", "sh", "-c", mount, "sh"],
+      ...["--mount", "--net", "--propagation", rootPropagation("private"), "--"],
+      ...["sh", "-c", script, "sh"],
       ...[weft, "run", "--source", `${scratch}/source`, "--node", "build", "--cgroup", cgroup],
       ...["--run-dir", scratch, "--state-dir", `${scratch}/state`, "--bpffs", `${scratch}/bpf`],
     ],

@@ -97,12 +97,13 @@ export const RINGS: readonly Ring[] = [
 /** Runs one ring to its end or its limit. */
 export async function runRing(ring: Ring): Promise<TestCounts> {
   if (ring.steps !== undefined) return await runSteps(ring, ring.steps);
-  const paths = await existing(ring.paths ?? []);
-  if (paths.length === 0) {
+  const files = await findTests(ring.paths ?? []);
+  if (files.length === 0) {
     return { passed: 0, failed: [], skipped: ["all of it: has no tests yet"] };
   }
   if (ring.needsRoot) await build(); // the rings of root use the executable of now
-  return await runTests(ring, paths);
+  const flags = ["--parallel", "--reporter=dot"];
+  return ring.parallel ? await runTests(files, ring.limitMs, flags) : await runFiles(ring, files);
 }
 
 async function runSteps(
@@ -118,17 +119,37 @@ async function runSteps(
   return { passed: steps.length - failed.length, failed, skipped: [] };
 }
 
-async function runTests(ring: Ring, paths: readonly string[]): Promise<TestCounts> {
+/** Files one after the other, each in a process of its own: one that hangs takes no other along. */
+async function runFiles(ring: Ring, files: readonly string[]): Promise<TestCounts> {
+  const deadline = performance.now() + ring.limitMs;
+  const total = { passed: 0, failed: [] as string[], skipped: [] as string[] };
+  for (const file of files) {
+    // They share the machine.
+    // deno-lint-ignore no-await-in-loop
+    const counts = await runTests([file], deadline - performance.now());
+    total.passed += counts.passed;
+    total.failed.push(...counts.failed);
+    total.skipped.push(...counts.skipped);
+  }
+  return total;
+}
+
+async function runTests(
+  paths: readonly string[],
+  limitMs: number,
+  flags: readonly string[] = [],
+): Promise<TestCounts> {
   const scratch = await Deno.makeTempDir({ prefix: "weft-test." });
   try {
     const report = `${scratch}/report.xml`;
-    const flags = ["-A", "--no-check", "--quiet", `--junit-path=${report}`];
-    if (ring.parallel) flags.push("--parallel", "--reporter=dot");
-    const succeeded = await runDeno(["test", ...flags, ...paths], ring.limitMs);
+    const args = ["test", "-A", "--no-check", "--quiet", `--junit-path=${report}`, ...flags];
+    const succeeded = await runDeno([...args, ...paths], limitMs);
     const counts = countTests(await Deno.readTextFile(report).catch(() => ""));
     const failed = [...counts.failed];
-    if (!succeeded && failed.length === 0) failed.push("deno test ended badly; see its output");
-    if (counts.passed + failed.length + counts.skipped.length === 0) failed.push("ran no test");
+    const isEmpty = counts.passed + failed.length + counts.skipped.length === 0;
+    const name = paths.length === 1 ? paths[0] : "deno test";
+    if (!succeeded && failed.length === 0) failed.push(`${name} ended badly; see its output`);
+    else if (isEmpty) failed.push(`${name} ran no test`);
     return { ...counts, failed };
   } finally {
     await Deno.remove(scratch, { recursive: true });
@@ -140,7 +161,7 @@ async function runDeno(args: readonly string[], limitMs: number): Promise<boolea
   const env: Record<string, string> = Deno.stdout.isTerminal() ? {} : { NO_COLOR: "1" };
   const child = new Deno.Command(Deno.execPath(), { args: [...args], stdin: "null", env }).spawn();
   const timer = setTimeout(() => {
-    say(`"deno ${args.join(" ")}" took more than ${limitMs / MINUTE_MS} minutes`);
+    say(`"deno ${args.join(" ")}" took more than ${(limitMs / 1000).toFixed(0)} s`);
     child.kill("SIGTERM");
   }, limitMs);
   try {
@@ -150,17 +171,14 @@ async function runDeno(args: readonly string[], limitMs: number): Promise<boolea
   }
 }
 
-/** Those of `paths` that are files or hold a test file somewhere. */
-async function existing(paths: readonly string[]): Promise<string[]> {
-  const found = await Promise.all(paths.map(async (path) => await hasTests(path) ? [path] : []));
+/** The test files that `paths` are or hold, in order. */
+async function findTests(paths: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(paths.map(async (path) => {
+    const info = await Deno.stat(path).catch(() => undefined);
+    if (info === undefined) return [];
+    if (info.isFile) return path.endsWith("_test.ts") ? [path] : [];
+    const entries = await Array.fromAsync(Deno.readDir(path));
+    return await findTests(entries.map(({ name }) => `${path}/${name}`).sort());
+  }));
   return found.flat();
-}
-
-async function hasTests(path: string): Promise<boolean> {
-  const info = await Deno.stat(path).catch(() => undefined);
-  if (info === undefined) return false;
-  if (info.isFile) return path.endsWith("_test.ts");
-  const entries = await Array.fromAsync(Deno.readDir(path));
-  const inner = await Promise.all(entries.map(({ name }) => hasTests(`${path}/${name}`)));
-  return inner.includes(true);
 }

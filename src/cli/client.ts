@@ -72,7 +72,8 @@ export class AgentClient implements Disposable {
     query: Readonly<Record<string, string>>,
     init: RequestInit = {},
   ): Promise<Response> {
-    const url = `http://weft${path}?${new URLSearchParams(query)}`;
+    // An address: the client looks names up, even those that it does not connect to.
+    const url = `http://127.0.0.1${path}?${new URLSearchParams(query)}`;
     let response: Response;
     try {
       const signal = this.#signal ? { signal: this.#signal } : {};

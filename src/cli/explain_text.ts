@@ -48,19 +48,20 @@ function headline(explanation: Explanation): string {
   }
 }
 
-function endLines({ from, to }: Explanation, width: number): string {
-  return [["from", from], ["to", to]].map(([word, party]) =>
-    partyText(word as string, party as PartyReport, width)
-  ).join("");
+function endLines({ from, to, paths }: Explanation, width: number): string {
+  // Where a policy both enrols the target and rules the port, it is told once, as the rule.
+  const told = to.standing !== undefined && to.standing.sentence === paths[0]?.mode.sentence;
+  const { standing: _, ...plain } = to;
+  return partyText("from", from, width) + partyText("to", told ? plain : to, width);
 }
 
 function partyText(word: string, party: PartyReport, width: number): string {
   const facts = [
     party.kind === "address" ? "" : party.addresses.join(" "),
     party.node === undefined || party.kind === "node" ? "" : `on node ${party.node}`,
-    party.spiffeId ?? "",
   ].filter((fact) => fact !== "").join("  ");
-  const first = `  ${word.padEnd(5)} ${party.name}  ${facts}`.trimEnd() + "\n";
+  const first = `  ${word.padEnd(4)}  ${party.name}  ${facts}`.trimEnd() + "\n" +
+    (party.spiffeId === undefined ? "" : `        ${party.spiffeId}\n`);
   const { standing } = party;
   if (standing === undefined) return first;
   const place = standing.file === undefined ? "" : ` (${placeText(standing)})`;
@@ -84,7 +85,7 @@ function pathText(
   const title = total === 1
     ? ""
     : `${index + 1}. ${at}${also}: ${path.answer === "allowed" ? "allowed" : "REFUSED"}\n`;
-  const rule = `  rule  ${at} is ${mode.mode}: ${mode.sentence}\n`;
+  const rule = `  rule  ${at} is ${mode.mode}:\n${wrap(mode.sentence, width, "        ")}\n`;
   return title + rule + excerpt(mode, readLines) + "\n" + stageLines(path.stages, width);
 }
 

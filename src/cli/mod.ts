@@ -10,6 +10,8 @@ import { formatError } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { registerCa } from "./ca.ts";
 import { registerCert } from "./cert.ts";
+import { registerCheck } from "./check.ts";
+import { registerCompletion } from "./completion.ts";
 import type { CliEnv } from "./env.ts";
 import { errorLines, EXIT_STATUS_HELP, ExitStatus, exitStatusOf } from "./exit.ts";
 import { registerIdentity } from "./identity.ts";
@@ -17,6 +19,7 @@ import { registerMonitor } from "./monitor.ts";
 import { registerPolicy } from "./policy.ts";
 import { registerRun } from "./run.ts";
 import { registerStatus } from "./status.ts";
+import { registerUninstall } from "./uninstall.ts";
 
 /** Runs one command; never throws. */
 export async function runProgram(args: readonly string[], env: CliEnv): Promise<ExitStatus> {
@@ -51,6 +54,7 @@ export function createProgram(env: CliEnv): Command {
 
 /** In the order of the help: what a newcomer needs first. */
 const COMMANDS: readonly ((program: Command, env: CliEnv) => void)[] = [
+  registerCheck,
   registerRun,
   registerStatus,
   registerPolicy,
@@ -58,6 +62,8 @@ const COMMANDS: readonly ((program: Command, env: CliEnv) => void)[] = [
   registerIdentity,
   registerCa,
   registerCert,
+  registerUninstall,
+  registerCompletion,
 ];
 
 const EXAMPLES = `

@@ -95,7 +95,8 @@ async function judgeFiles(
 ): Promise<Explanation> {
   const { explain, parseExplainQuery } = await import("../observe/mod.ts");
   const { stateOfFiles } = await import("./files.ts");
-  return explain(await stateOfFiles(directory), parseExplainQuery(words), { assumeAgents: true });
+  const query = parseExplainQuery(words);
+  return explain(await stateOfFiles(directory), query, { assumeAgents: true });
 }
 
 function policiesText(rows: readonly PolicyReport[]): string {

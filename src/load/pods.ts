@@ -47,6 +47,8 @@ export interface Veth {
   /** Of the host's end. */
   readonly ifindex: number;
   readonly podMac: Uint8Array;
+  /** The pod's link-local address. */
+  readonly linkLocal: Uint8Array;
 }
 
 /** The programs of a pod's hooks. */
@@ -107,7 +109,18 @@ function inspect(pod: LocalPod, netns: Fd, hostLinks: readonly Link[]): Omit<Fou
   if (interfaces.size !== 1 || !end || !host) {
     throw unreachable(pod, "its address is not on one veth whose other end is on this node");
   }
-  return { cookie: netnsCookie(netns), nsid, veth: { ifindex: host.ifindex, podMac: end.mac } };
+  const linkLocal =
+    inside.addresses.find(({ ifindex, address }) =>
+      ifindex === end.ifindex && address[0] === 0xfe && ((address[1] ?? 0) & 0xc0) === 0x80
+    )?.address ?? linkLocalOf(end.mac);
+  const veth = { ifindex: host.ifindex, podMac: end.mac, linkLocal };
+  return { cookie: netnsCookie(netns), nsid, veth };
+}
+
+/** fe80::/64 with the modified EUI-64 of a MAC: what the kernel gives an interface by itself. */
+function linkLocalOf(mac: Uint8Array): Uint8Array {
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = mac;
+  return Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f);
 }
 
 /** Attaches, or adopts, the programs of a pod. */

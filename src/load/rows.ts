@@ -98,6 +98,7 @@ function addPod(rows: PlanRows, plan: Plan, pod: AttachedPod): void {
       slot: pod.slot,
       nsid: pod.nsid,
       mac: pod.veth.podMac,
+      linkLocal: pod.veth.linkLocal,
       flags: strict ? WEFT_VETH_STRICT : 0,
     }),
   );

@@ -10,8 +10,10 @@ import { errorCode, formatError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { explain } from "./explain/mod.ts";
 import { parseExplainQuery } from "./explain/query.ts";
+import type { Feed } from "./feed.ts";
 import { lockRunDirectory } from "./lock.ts";
 import type { Observer } from "./observer.ts";
+import { writeRecord } from "./record.ts";
 import { identityReport, policyReport, statusReport } from "./report.ts";
 import { eventStream } from "./stream.ts";
 import type { AgentView } from "./view.ts";
@@ -20,6 +22,8 @@ import type { AgentView } from "./view.ts";
 export const SOCKET_NAME = "weft.sock";
 /** Largest body of a request. */
 const BODY_BYTES_MAX = 4096;
+/** Requests that are under way when the agent ends have this long. */
+const STOP_PATIENCE_MS = 300;
 
 export interface ServerOptions {
   readonly view: AgentView;
@@ -35,6 +39,7 @@ export function serveAgent(options: ServerOptions): AsyncDisposable {
   const stack = new AsyncDisposableStack();
   try {
     stack.use(options.lock ?? lockRunDirectory(runDirectory));
+    writeRecord(options.view.config);
     stack.use(listenUnix(`${runDirectory}/${SOCKET_NAME}`, options));
     if (metrics) stack.use(listenMetrics(metrics, options));
     return stack.move();
@@ -52,20 +57,23 @@ function listenUnix(path: string, options: ServerOptions): AsyncDisposable {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
+  const abort = new AbortController();
   const server = Deno.serve(
-    { path, onListen: () => {} },
+    { path, signal: abort.signal, onListen: () => {} },
     (request) => answer(request, options),
   );
   Deno.chmodSync(path, 0o600);
-  return { [Symbol.asyncDispose]: () => stop(server, options) };
+  return { [Symbol.asyncDispose]: () => stop(server, abort, options.observer.feed) };
 }
 
 function listenMetrics(
   address: { hostname: string; port: number },
   options: ServerOptions,
 ): AsyncDisposable {
+  const abort = new AbortController();
   const server = Deno.serve({
     ...address,
+    signal: abort.signal,
     onListen: ({ hostname, port }) => options.log.info("metrics-served", { hostname, port }),
   }, (request) => {
     const { pathname } = new URL(request.url);
@@ -73,13 +81,23 @@ function listenMetrics(
       ? metricsResponse(options)
       : failure(404, "Only /metrics is served here");
   });
-  return { [Symbol.asyncDispose]: () => server.shutdown() };
+  return { [Symbol.asyncDispose]: () => stop(server, abort) };
 }
 
-/** Streams end first, so that the orderly end does not wait for their readers. */
-async function stop(server: Deno.HttpServer, { observer }: ServerOptions): Promise<void> {
-  observer.feed.close();
-  await server.shutdown();
+/** Streams end first, so that the orderly end need not wait for them; nor for who says nothing. */
+async function stop(
+  server: Deno.HttpServer,
+  abort: AbortController,
+  feed?: Feed,
+): Promise<void> {
+  feed?.close();
+  const timer = setTimeout(() => abort.abort(), STOP_PATIENCE_MS);
+  await Promise.race([server.shutdown(), aborted(abort.signal)]);
+  clearTimeout(timer);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve()));
 }
 
 async function answer(request: Request, options: ServerOptions): Promise<Response> {
@@ -113,8 +131,7 @@ const ROUTES: Readonly<Record<string, Handler>> = {
     const query = parseExplainQuery(Object.fromEntries(url.searchParams));
     return json(explain(view.state(), query));
   },
-  "GET /events": ({ observer }, url, request) =>
-    eventStream(observer.feed, url.searchParams, request.signal),
+  "GET /events": ({ observer }, url) => eventStream(observer.feed, url.searchParams),
   "GET /metrics": (options) => metricsResponse(options),
   "POST /cert-issue": async ({ view, log }, _url, request) => {
     const { parseCertificateRequest } = await import("./certificate_request.ts");

@@ -14,7 +14,7 @@ import type { Feed, FeedItem, Subscription } from "./feed.ts";
 const KEEPALIVE_MS = 15_000;
 
 /** Answers `GET /events?since=&follow=&reason=&pod=`. */
-export function eventStream(feed: Feed, params: URLSearchParams, signal: AbortSignal): Response {
+export function eventStream(feed: Feed, params: URLSearchParams): Response {
   const filter = parseFilter(params);
   const since = parseSince(params.get("since"));
   const live = params.get("follow") === "true" ? feed.subscribe() : undefined;
@@ -24,7 +24,6 @@ export function eventStream(feed: Feed, params: URLSearchParams, signal: AbortSi
   }
   // Nothing is awaited between the subscription and this copy: no event is missed or seen twice.
   const past: FeedItem[] = feed.recent(since).map((event) => ({ type: "event", event }));
-  signal.addEventListener("abort", () => live?.close());
   return new Response(lines(past, live, filter), {
     headers: { "content-type": "application/x-ndjson" },
   });

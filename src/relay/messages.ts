@@ -134,6 +134,7 @@ export type FromWorker =
   | { readonly type: "started" }
   | { readonly type: "applied"; readonly revision: number }
   | { readonly type: "events"; readonly events: readonly RelayEvent[]; readonly lost: number }
+  | { readonly type: "fault"; readonly message: string }
   | { readonly type: "stopped" }
   | { readonly type: "failed"; readonly message: string };
 

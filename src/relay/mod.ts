@@ -180,6 +180,10 @@ class Member {
         return this.#onApplied(message.revision);
       case "events":
         return message.events.forEach(this.#options.onEvent);
+      case "fault": {
+        const { log } = this.#options;
+        return log.error("relay-connection-fault", { worker: this.#index, fault: message.message });
+      }
       case "stopped":
         return this.#end();
       case "failed":

@@ -136,10 +136,20 @@ class Listener extends Waiter implements Handler, Disposable {
       const fd = accept(this.#fd);
       if (fd >= 0) {
         this.#shop.reporter.count(`accepted_${this.#direction}`);
-        this.#take(fd);
+        this.#give(fd);
       } else if (fd === -Errno.EMFILE || fd === -Errno.ENFILE || fd === -Errno.ENOMEM) {
         return this.#rest();
       } else if (fd !== -Errno.ECONNABORTED && fd !== -Errno.EINTR) return;
+    }
+  }
+
+  /** What goes wrong with one connection is not the listener's business. */
+  #give(fd: number): void {
+    try {
+      this.#take(fd);
+    } catch (error) {
+      this.#shop.loop.close(fd);
+      this.#shop.loop.onFault(error);
     }
   }
 

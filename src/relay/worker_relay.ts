@@ -50,6 +50,7 @@ export class WorkerRelay implements Disposable {
       ),
       door,
     });
+    this.shop.loop.onFault = (error) => this.#tellFault(error);
     this.#pods = new LocalPods(this.shop, start.index);
   }
 
@@ -79,6 +80,14 @@ export class WorkerRelay implements Disposable {
     });
     loop.watch(grace);
     grace.set(waiter, loop.nowMs);
+  }
+
+  /** A connection has met a defect of ours: it is closed, its ring is emptied, the others go on. */
+  #tellFault(error: unknown): void {
+    this.shop.space.ring.discardInput();
+    this.shop.space.ring.discardOutput();
+    const message = error instanceof Error ? error.stack ?? error.message : String(error);
+    this.#post({ type: "fault", message });
   }
 
   [Symbol.dispose](): void {

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
 import type { ModeClass, SourceClass, Where } from "../compile/classes.ts";
 import type { PeerAddress } from "../identity/verify.ts";
 import { type Cidr, cidrContains, formatAddress, parseCidr } from "../model/address.ts";
@@ -74,7 +75,7 @@ export class World {
       owner: this.#ownerOf(peer),
       ...(peer.spiffeId !== undefined && { spiffeId: peer.spiffeId }),
       port: (port) => ports.get(port) ?? { mode, where },
-      fingerprint: JSON.stringify(peer),
+      fingerprint: digest(JSON.stringify(peer)),
     };
   }
 
@@ -102,4 +103,9 @@ export class World {
       fingerprint: kind,
     };
   }
+}
+
+/** Short, because each tunnel keeps some: two texts have one digest exactly when they are equal. */
+export function digest(text: string): string {
+  return createHash("sha256").update(text).digest("base64");
 }

@@ -2,11 +2,13 @@
  * A root file system with nothing in it but a static busybox and weft, to start the executable in.
  * In: the executable. Out: a directory to change root into, removed on disposal.
  *
- * Every start happens in a mount namespace of its own, so that what is mounted for it, also by weft
- * itself, is gone afterwards and the machine's own /run is never touched.
+ * Every start happens in a mount namespace of its own and ends with unmounting, so that what is
+ * mounted for it, also by weft itself, is gone afterwards; the machine's own /run is never touched.
  *
  * @module
  */
+
+import { rootPropagation } from "@/scripts/lib/mounts.ts";
 
 export interface StartOptions {
   /** Whether /proc is mounted; default true. */
@@ -48,9 +50,14 @@ export class BareRoot implements AsyncDisposable {
   async start(options: StartOptions = {}): Promise<Outcome> {
     const { setup = ":", script = "weft --version", proc = true } = options;
     const mountProc = proc ? 'mount -t proc proc "$ROOT/proc"' : "";
-    const outer = `set -e\n${setup}\n${mountProc}\nexec chroot "$ROOT" /bin/sh -c "$SCRIPT"`;
+    const outer = `set -e
+      mount --bind "$ROOT" "$ROOT"
+      trap 'umount -R -l "$ROOT"' EXIT
+      ${setup}
+      ${mountProc}
+      chroot "$ROOT" /bin/sh -c "$SCRIPT"`;
     const output = await new Deno.Command("unshare", {
-      args: ["--mount", "--propagation", "private", "--", "sh", "-c", outer],
+      args: ["--mount", "--propagation", rootPropagation("private"), "--", "sh", "-c", outer],
       clearEnv: true,
       env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", ROOT: this.path, SCRIPT: script },
       stdin: "null",

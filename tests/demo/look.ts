@@ -11,6 +11,12 @@ import type { Told } from "./step.ts";
 import { payloadBytes, type Segment, segmentsOf } from "./wire.ts";
 import { count, duration, linesOf } from "./words.ts";
 
+/**
+ * Where the relay hands on to the application: the pod's own loopback. There each packet goes out and
+ * comes in; one of the two is enough, and tcpdump throws the other away uncounted.
+ */
+export const INSIDE = { interface: "lo", filter: "inbound and tcp port 80" } as const;
+
 /** A refusal comes at once, or it is a time-out. */
 const AT_ONCE_MS = 1000;
 
@@ -20,10 +26,31 @@ export async function logLines(bed: Testbed, pod: string): Promise<string[]> {
   return linesOf(await Deno.readTextFile(log));
 }
 
+/** Checks that the last lines of a log name the client as one of `addresses`. */
+export function checkNamed(
+  told: Told,
+  lines: readonly string[],
+  addresses: readonly string[],
+  expected: string,
+): void {
+  const [line] = lines;
+  const client = line?.split(" ")[0] ?? "";
+  const request = /"[^"]*" \d+/.exec(line ?? "")?.[0] ?? "";
+  told.check(
+    expected,
+    lines.length === 1 && addresses.includes(client),
+    line === undefined ? "no line" : `${client} ${request}`,
+  );
+}
+
 /** Checks that curl was refused by ECONNREFUSED, and quickly. */
 export function checkRefused(told: Told, ran: Ran, expected = "refused at once"): void {
-  const refused = ran.code === 7 && /Connection refused|Couldn't connect/.test(ran.stderr);
-  const happened = ran.code === 0 ? "it was answered" : `curl ends with status ${ran.code}`;
+  const refused = ran.code === 7 && ran.stderr.includes("Connection refused");
+  const happened = refused
+    ? "Connection refused"
+    : ran.code === 0
+    ? "it was answered"
+    : `curl ends with status ${ran.code}`;
   told.check(
     expected,
     refused && ran.elapsedMs < AT_ONCE_MS,

@@ -38,6 +38,8 @@ export interface RunOptions extends ExecOptions {
 }
 
 const IN_FORCE_TIMEOUT_MS = 15_000;
+/** A command of the demo takes far less, or hangs. */
+const COMMAND_TIMEOUT_MS = 10_000;
 
 export class Scene implements AsyncDisposable {
   /** the working folder, in which commands are run */
@@ -46,6 +48,7 @@ export class Scene implements AsyncDisposable {
   readonly keylog: string;
   readonly #keep: boolean;
   readonly #home: string;
+  readonly #interrupt = new AbortController();
   readonly #done = new Set<Need>();
   readonly #beds = new Map<"one" | "two", Testbed>();
 
@@ -94,10 +97,14 @@ export class Scene implements AsyncDisposable {
       case "enrolled":
         await this.provide("pods");
         await this.apply("one", "frontend-enrolled.yaml", told);
-        await this.inForce(this.one, "node-1", ({ pods }) =>
-          pods.some(({ name, enrolled, certificate }) =>
-            name.startsWith("default/frontend-") && enrolled && certificate !== undefined
-          ));
+        await this.inForce(
+          this.one,
+          "node-1",
+          ({ pods }) =>
+            pods.some(({ name, enrolled, certificate }) =>
+              name.startsWith("default/frontend-") && enrolled && certificate !== undefined
+            ),
+        );
         break;
       case "two-nodes":
         await this.#up("two", { nodes: 2, source: "two-nodes", told });
@@ -154,7 +161,7 @@ export class Scene implements AsyncDisposable {
   ): Promise<Ran> {
     told.screen.command(`${place.replace(/^default\//, "")}$`, options.as ?? shellText(argv));
     const start = performance.now();
-    const result = await bed.exec(place, argv, options);
+    const result = await bed.exec(place, argv, { timeoutMs: COMMAND_TIMEOUT_MS, ...options });
     return this.#show(told, { ...result, elapsedMs: performance.now() - start }, options);
   }
 
@@ -174,10 +181,9 @@ export class Scene implements AsyncDisposable {
 
   /** Removes everything, at once: also a testbed that is just being made. */
   async clear(): Promise<void> {
+    this.#interrupt.abort();
     Deno.chdir(this.#home);
-    await Promise.all(
-      ["one", "two"].map((name) => tearDown(`${this.directory}/${name}`, { force: true })),
-    );
+    await Promise.all(["one", "two"].map((name) => tearDown(`${this.directory}/${name}`)));
     await Deno.remove(this.directory, { recursive: true }).catch(() => undefined);
   }
 
@@ -200,7 +206,8 @@ export class Scene implements AsyncDisposable {
   ): Promise<void> {
     const agentArgs = name === "one" ? ["--insecure-keylog", this.keylog] : [];
     const directory = `${this.directory}/${name}`;
-    const options = { nodes, source: `${this.directory}/${source}`, agentArgs };
+    const { signal } = this.#interrupt;
+    const options = { nodes, source: `${this.directory}/${source}`, agentArgs, signal };
     const shown = name === "one" ? "-- --insecure-keylog keys.log" : `--nodes ${nodes}`;
     told?.screen.command("$", `testbed up --source ${source} ${shown}`);
     if (!this.#keep) {
@@ -226,7 +233,7 @@ export class Scene implements AsyncDisposable {
     const read = (name: string) => Deno.readTextFile(`${seed}/${name}`);
     const write = (name: string, text: string) =>
       Deno.writeTextFile(`${this.directory}/${name}`, text);
-    for (const name of ["seed", "two-nodes"]) await Deno.mkdir(`${this.directory}/${name}`);
+    for (const name of ["seed", "two-nodes"]) Deno.mkdirSync(`${this.directory}/${name}`);
     const [frontend, backend, policy] = await Promise.all(
       ["frontend.yaml", "backend.yaml", "policy.yaml"].map(read),
     ) as [string, string, string];

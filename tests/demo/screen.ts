@@ -1,17 +1,20 @@
 /**
  * What a spectator sees: narrow, aligned lines on standard output, coloured on a terminal only.
  *
- * In: words. Out: lines of at most `COLUMNS` characters, unless a program's own output is longer.
+ * In: words. Out: lines of at most `COLUMNS` characters; what other programs say may be wider.
  * Invariant: with colours taken away, every line says the same; nothing is told by colour alone.
  *
  * @module
  */
 
 /** Columns that a line of ours may take. */
-export const COLUMNS = 88;
+export const COLUMNS = 92;
+
+/** Columns that a line of another program may take: weft's own screens are up to 100 wide. */
+const OUTPUT_COLUMNS = 106;
 
 /** Columns of what was expected; what happened stands behind it. */
-const EXPECTED_COLUMNS = 42;
+const EXPECTED_COLUMNS = 43;
 
 const COLOURS = { bold: "1", dim: "2", red: "31", green: "32", cyan: "36" } as const;
 
@@ -41,14 +44,29 @@ export function openScreen(): Screen {
     note(text) {
       for (const line of wrap(text, COLUMNS - 4)) write(paint("dim", `    ${line}`));
     },
-    command: (prompt, text) => write(`    ${paint("cyan", prompt)} ${text}`),
-    output: (line) => write(paint("dim", `      ${line}`.trimEnd())),
+    command(prompt, text) {
+      // Broken where a shell would let one break it; a comment is one's own line anyway.
+      const [first = "", ...rest] = wrap(text, COLUMNS - 7 - prompt.length);
+      const lines = [first, ...rest.map((line) => `    ${line}`)];
+      lines.forEach((line, index) => {
+        const end = index < lines.length - 1 ? " \\" : "";
+        write(index === 0 ? `    ${paint("cyan", prompt)} ${line}${end}` : `    ${line}${end}`);
+      });
+    },
+    output(line) {
+      const indent = /^ */.exec(line)?.[0] ?? "";
+      wrap(line.trimStart(), OUTPUT_COLUMNS - 6 - indent.length).forEach((part, index) =>
+        write(paint("dim", `      ${indent}${index === 0 ? "" : "  "}${part}`))
+      );
+    },
     check(passed, expected, happened) {
       const mark = passed ? paint("green", "✓") : paint("red", "✗");
       const left = `${expected.padEnd(EXPECTED_COLUMNS)}  `;
       const indent = " ".repeat(6 + left.length);
       wrap(happened, COLUMNS - indent.length).forEach((line, index) =>
-        write(index === 0 ? `    ${mark} ${left}${paint("dim", line)}` : indent + paint("dim", line))
+        write(
+          index === 0 ? `    ${mark} ${left}${paint("dim", line)}` : indent + paint("dim", line),
+        )
       );
     },
   };

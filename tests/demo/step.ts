@@ -74,12 +74,18 @@ export async function playStep(
     }
     await step.play(scene, told);
   } catch (error) {
-    const failure = errorText(error);
-    const [first = "", ...rest] = failure.split("\n");
-    screen.check(false, "the step goes on to its end", first);
-    for (const line of rest) screen.output(line);
+    const failure = tellFailure(screen, "the step goes on to its end", error);
     return { checks: told.checks, failure, passed: false };
   }
   const passed = told.checks.length > 0 && told.checks.every((check) => check.passed);
   return { checks: told.checks, passed };
+}
+
+/** Says that something could not be done, and why; returns the words. */
+export function tellFailure(screen: Screen, expected: string, error: unknown): string {
+  const failure = errorText(error);
+  const [first = "", ...rest] = failure.split("\n");
+  screen.check(false, expected, first);
+  for (const line of rest) screen.output(line);
+  return failure;
 }

@@ -77,18 +77,26 @@ export async function handshakeOf(capture: Capture, keylog: string): Promise<Han
   const versions = await tshark(capture, keylog, ["-Y", "tls.handshake.type == 2"], [
     "tls.handshake.extensions.supported_version",
   ]);
-  const certificates = await tshark(capture, keylog, ["-Y", "x509ce.uniformResourceIdentifier"], [
+  const certificates = await tshark(capture, keylog, ["-Y", "tls.handshake.type in {11, 25}"], [
     "ip.src",
     "ipv6.src",
-    "x509ce.uniformResourceIdentifier",
+    "tls.handshake.certificate",
+    "tls.compress_certificate.compressed_certificate_message",
   ]);
+  const identities = await Promise.all(
+    certificates.map(async ([v4 = "", v6 = "", plain = "", compressed = ""]) => {
+      const messages = [
+        ...hexWords(plain),
+        ...await Promise.all(hexWords(compressed).map(inflate)),
+      ];
+      // The leaf comes first; issuer and root name the trust domain alone.
+      const names = messages.flatMap(urisOf).filter((name) => /^spiffe:\/\/[^/]+\/./.test(name));
+      return names.map((spiffeId) => ({ sender: v4 || v6, spiffeId }));
+    }),
+  );
   return {
     versions: [...new Set(versions.map(([version = ""]) => version))],
-    identities: certificates.flatMap(([v4 = "", v6 = "", names = ""]) =>
-      // The leaf comes first; issuer and root name the trust domain alone.
-      names.split(",").filter((name) => /^spiffe:\/\/[^/]+\/./.test(name))
-        .map((spiffeId) => ({ sender: v4 || v6, spiffeId }))
-    ),
+    identities: identities.flat(),
   };
 }
 
@@ -110,6 +118,26 @@ async function tshark(
   const wanted = fields.flatMap((field) => ["-e", field]);
   const text = await runTshark([...inputs(capture, keylog), ...filter, ...shape, ...wanted]);
   return text.split("\n").filter((line) => line !== "").map((line) => line.split("\t"));
+}
+
+function hexWords(text: string): Uint8Array<ArrayBuffer>[] {
+  return text.split(",").filter((word) => word !== "")
+    .map((word) => Uint8Array.fromHex(word.replaceAll(":", "")));
+}
+
+/** Certificates may be compressed with zlib (RFC 8879). */
+async function inflate(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** URIs of the subject alternative names in DER: tag 0x86, length, text. */
+function urisOf(der: Uint8Array): string[] {
+  const text = new TextDecoder("latin1").decode(der);
+  return [...text.matchAll(/spiffe:\/\//g)].flatMap(({ index }) => {
+    const [tag, length = 0] = [der[index - 2], der[index - 1]];
+    return tag === 0x86 ? [text.slice(index, index + length)] : [];
+  });
 }
 
 function inputs(capture: Capture, keylog: string): string[] {

@@ -57,13 +57,11 @@ const inbox = { received: 0 };
 
 scope.onmessage = ({ data }: MessageEvent<ToWorker | { type: "rig"; door: RigDoor }>) => {
   try {
+    if (data.type === "start") return start(data);
+    inbox.received++;
     if (data.type === "rig") rigDoor = data.door;
-    else if (data.type === "start") start(data);
-    else {
-      inbox.received++;
-      if (data.type === "snapshot") relay?.apply(data.snapshot);
-      else relay?.stop(data.graceMs);
-    }
+    else if (data.type === "snapshot") relay?.apply(data.snapshot);
+    else relay?.stop(data.graceMs);
   } catch (error) {
     fail(error);
   }

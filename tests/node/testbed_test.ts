@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Testbed } from "@/tests/testbed/mod.ts";
+import { tearDown } from "@/tests/testbed/commands.ts";
 import { cgroup2Mount } from "@/tests/testbed/state.ts";
 
 const SCRIPT = fileURLToPath(import.meta.resolve("@/scripts/testbed"));
@@ -178,6 +179,30 @@ spec: { clusterIP: None, selector: { app: backend }, ports: [{ port: 80 }] }
   });
 });
 
+describe("the agents of a testbed", () => {
+  it("are ready when it is, make Services work, and can be killed and started again", async () => {
+    await using bed = await Testbed.up({ nodes: 2 });
+    await bed.apply(`${SEED}/backend.yaml`, `${SEED}/frontend.yaml`);
+    await poll(async () => {
+      const { stdout } = await bed.weft("node-2", ["status"]);
+      return /^\s+default\/frontend-/m.test(stdout);
+    });
+    const page = await bed.exec("default/frontend", ["curl", "-s", "-m", "5", "http://backend"]);
+    assert.match(page.stdout, /Server name: backend-/);
+    await bed.kill("node-1", "KILL");
+    assert.equal((await bed.weft("node-1", ["status"])).code, 3);
+    assert.equal((await bed.weft("node-2", ["status"])).code, 0);
+    await assert.rejects(bed.kill("node-1", "KILL"), /it is not running/);
+    await bed.start("node-1");
+    assert.equal((await bed.weft("node-1", ["status"])).code, 0);
+  });
+
+  it("fail to come up with the end of their log", async () => {
+    const up = Testbed.up({ agentArgs: ["--default-mode", "SOMETIMES"] });
+    await assert.rejects(up, /Cannot start the agent of "node-1".*\n.*--default-mode/);
+  });
+});
+
 describe("down", () => {
   it("leaves nothing, and a second testbed untouched", async () => {
     await using other = await Testbed.up({ source: SEED, agents: false });
@@ -210,14 +235,11 @@ describe("down", () => {
       // deno-lint-ignore no-await-in-loop
       if ((await traces(directory, id)).length > 1) halfWay++;
       // deno-lint-ignore no-await-in-loop
-      const { code, stderr } = await runTestbed(directory, ["down"]);
-      assert.equal(code, 0, stderr);
+      await tearDown(directory);
       // deno-lint-ignore no-await-in-loop
-      const left = (await traces(directory, id)).filter((trace) => trace !== directory);
-      assert.deepEqual(left, [], `killed after ${delayMs} ms`);
+      assert.deepEqual(await traces(directory, id), [], `killed after ${delayMs} ms`);
     }
     assert.ok(halfWay > 2, "the delays do not meet the time that up takes");
-    await Deno.remove(directory).catch(() => undefined);
   });
 
   it("happens by itself when up is interrupted", async () => {
@@ -286,7 +308,7 @@ async function get(
 ): Promise<{ code: number; page: string }> {
   const name = host?.includes(":") && !host.includes(".") ? `[${host}]` : host;
   const url = `http://${name}/some/path`;
-  const { code, stdout } = await bed.exec(from, ["curl", "-s", "-m", "5", "-g", url]);
+  const { code, stdout } = await bed.exec(from, ["curl", "-s", "-m", "2", "-g", url]);
   return { code, page: stdout };
 }
 

@@ -47,6 +47,8 @@ export class Testbed implements AsyncDisposable {
       await upTestbed(directory, options);
     } catch (error) {
       await endGuard(guard);
+      // Empty when it failed before there was anything to remove.
+      if (options.directory === undefined) await Deno.remove(directory).catch(() => undefined);
       throw error;
     }
     return new Testbed(directory, guard);

@@ -100,8 +100,8 @@ export async function createState(
   await Deno.mkdir(directory, { recursive: true, mode: 0o755 });
   const id = crypto.randomUUID().slice(0, 6);
   // "down" removes the directory: it must not hold anything else.
-  const [first] = await Array.fromAsync(Deno.readDir(directory));
-  if (first !== undefined) {
+  const entries = await Array.fromAsync(Deno.readDir(directory));
+  if (entries.some(({ name }) => name !== "lock")) {
     throw new TestbedError(
       `Cannot make a testbed in "${directory}": it is not empty; if that is a testbed, end it ` +
         `with "down", or name another directory with --state`,

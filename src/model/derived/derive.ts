@@ -12,11 +12,10 @@
 import type { ObjectTable } from "../change.ts";
 import type { MeshConfig } from "../config.ts";
 import { deriveNodes, type NodeModel } from "./node.ts";
-import type { EndpointSliceObject, PodObject, ServiceObject } from "../object.ts";
+import type { EndpointSliceObject } from "../object.ts";
 import { deriveOwners, type Owner } from "./owner.ts";
 import { derivePolicies, mayTarget, type PolicyModel, type StoredPolicy } from "./policy.ts";
-import { includesLabels } from "../selector.ts";
-import { deriveService, type ServiceModel } from "./service.ts";
+import { deriveService, type ServiceInputs, type ServiceModel } from "./service.ts";
 import { deriveWarnings, type Warning } from "./warning.ts";
 import { deriveWorkload, type Workload, type WorkloadInputs } from "./workload.ts";
 
@@ -55,7 +54,7 @@ export function derive(base: Base, previous?: Base & Derived): Derived {
   const services = previous !== undefined && previous.workloads === workloads &&
       same("Service") && same("EndpointSlice")
     ? previous.services
-    : deriveServices(base, workloads);
+    : deriveServices(base, workloads, previous?.services);
   const policies = derivePolicies(objects.MeshPolicy, workloads.values());
   const warnings = deriveWarnings({ workloads, owners, services, policies });
   return { workloads, owners, services, nodes, policies, warnings };
@@ -63,6 +62,10 @@ export function derive(base: Base, previous?: Base & Derived): Derived {
 
 function* objectsOf<Object>(table: ReadonlyMap<string, { object: Object }>): Generator<Object> {
   for (const { object } of table.values()) yield object;
+}
+
+function sortedObjectsOf<Object>(table: ReadonlyMap<string, { object: Object }>): Object[] {
+  return [...table].sort(byKey).map(([, { object }]) => object);
 }
 
 function weftNodesOf(objects: ObjectTable) {
@@ -75,7 +78,7 @@ const INPUTS = new WeakMap<Workload, WorkloadInputs>();
 function deriveWorkloads(base: Base, previous?: Base & Derived): ReadonlyMap<string, Workload> {
   const { config, objects } = base;
   const policies = policiesByTarget(base);
-  const services = groupByNamespace(objectsOf(objects.Service));
+  const services = groupByNamespace(sortedObjectsOf(objects.Service));
   let taken = 0;
   const entries = [...objects.Pod].map(([key, pod]): [string, Workload] => {
     const { namespace } = pod.object;
@@ -83,7 +86,7 @@ function deriveWorkloads(base: Base, previous?: Base & Derived): ReadonlyMap<str
       pod,
       namespace: objects.Namespace.get(namespace),
       policies: policies.get(namespace) ?? [],
-      dnsNames: dnsNamesOf(pod.object, services.get(namespace) ?? [], config),
+      services: services.get(namespace) ?? [],
       config,
     };
     const known = previous?.workloads.get(key);
@@ -103,7 +106,7 @@ function deriveWorkloads(base: Base, previous?: Base & Derived): ReadonlyMap<str
 function isSame(known: WorkloadInputs | undefined, inputs: WorkloadInputs): boolean {
   return known !== undefined && known.pod === inputs.pod &&
     known.namespace === inputs.namespace && known.config === inputs.config &&
-    sameItems(known.policies, inputs.policies) && sameItems(known.dnsNames, inputs.dnsNames);
+    sameItems(known.policies, inputs.policies) && sameItems(known.services, inputs.services);
 }
 
 function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
@@ -135,46 +138,43 @@ function groupByNamespace<Item extends { readonly namespace: string }>(
   return groups;
 }
 
-const CLUSTER_DOMAIN = "cluster.local";
-
-/** Names under which clients dial the pod: those of the Services that select it. */
-function dnsNamesOf(
-  pod: PodObject,
-  services: readonly ServiceObject[],
-  config: MeshConfig,
-): readonly string[] {
-  return services
-    .filter(({ selector }) => selector !== undefined && includesLabels(selector, pod.labels))
-    .flatMap(({ name, namespace }) => [
-      name,
-      `${name}.${namespace}`,
-      `${name}.${namespace}.svc`,
-      `${name}.${namespace}.svc.${config.clusterDomain ?? CLUSTER_DOMAIN}`,
-    ])
-    .sort();
-}
+/** What a Service was derived from, to see whether it can be taken over. */
+const SERVICE_INPUTS = new WeakMap<ServiceModel, ServiceInputs>();
 
 function deriveServices(
   { config, objects }: Base,
   workloads: ReadonlyMap<string, Workload>,
+  previous: ReadonlyMap<string, ServiceModel> | undefined,
 ): ReadonlyMap<string, ServiceModel> {
   const slices = new Map<string, EndpointSliceObject[]>();
-  for (const [, { object }] of [...objects.EndpointSlice].sort(byKey)) {
+  for (const object of sortedObjectsOf(objects.EndpointSlice)) {
     if (object.service === "") continue;
     const key = `${object.namespace}/${object.service}`;
     slices.set(key, [...slices.get(key) ?? [], object]);
   }
   const byNamespace = groupByNamespace(workloads.values());
-  const entries = [...objects.Service].map(([key, { object: service }]): [string, ServiceModel] => [
-    key,
-    deriveService({
+  const entries = [...objects.Service].map(([key, { object: service }]): [string, ServiceModel] => {
+    const inputs: ServiceInputs = {
       service,
       slices: slices.get(key) ?? [],
       workloads: byNamespace.get(service.namespace) ?? [],
       localNode: config.node,
-    }),
-  ]);
+    };
+    const known = previous?.get(key);
+    if (known !== undefined && isSameService(SERVICE_INPUTS.get(known), inputs)) {
+      return [key, known];
+    }
+    const model = deriveService(inputs);
+    SERVICE_INPUTS.set(model, inputs);
+    return [key, model];
+  });
   return new Map(entries.sort(byKey));
+}
+
+function isSameService(known: ServiceInputs | undefined, inputs: ServiceInputs): boolean {
+  return known !== undefined && known.service === inputs.service &&
+    known.localNode === inputs.localNode && sameItems(known.slices, inputs.slices) &&
+    sameItems(known.workloads, inputs.workloads);
 }
 
 function byKey([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {

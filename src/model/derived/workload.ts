@@ -14,7 +14,7 @@ import { type Cause, causeIn } from "./cause.ts";
 import type { Origin } from "../change.ts";
 import type { MeshConfig } from "../config.ts";
 import type { SameNode } from "../mode.ts";
-import type { NamedPort, NamespaceObject, PodObject } from "../object.ts";
+import type { NamedPort, NamespaceObject, PodObject, ServiceObject } from "../object.ts";
 import {
   joinPolicies,
   policiesOf,
@@ -23,7 +23,7 @@ import {
   type StoredPolicy,
 } from "./policy.ts";
 import { spiffeIdOf } from "../principal.ts";
-import type { Labels } from "../selector.ts";
+import { includesLabels, type Labels } from "../selector.ts";
 
 /** Label of pods and namespaces: "true" enrols, "false" stops outbound interception. */
 export const ENROLLED_LABEL = "mesh.cilium.io/enrolled";
@@ -78,7 +78,8 @@ export interface WorkloadInputs {
   readonly namespace: { readonly object: NamespaceObject; readonly origin: Origin } | undefined;
   /** All policies that target the pod's namespace, sorted by key. */
   readonly policies: readonly StoredPolicy[];
-  readonly dnsNames: readonly string[];
+  /** All Services of the pod's namespace, sorted by key. */
+  readonly services: readonly ServiceObject[];
   readonly config: MeshConfig;
 }
 
@@ -113,7 +114,7 @@ export function deriveWorkload(inputs: WorkloadInputs): Workload {
     live: !pod.finished,
     terminating: pod.terminating,
     namedPorts: pod.ports,
-    dnsNames: inputs.dnsNames,
+    dnsNames: dnsNamesOf(inputs),
     ...modes,
     policies: selecting.map(({ object }) => `${object.namespace}/${object.name}`),
   };
@@ -173,6 +174,20 @@ function deriveModes(
     ? { port: 0, mode: config.defaultMode, sameNode, cause: defaultCause(config) }
     : { port: 0, mode: "DISABLE", sameNode, cause: OUTSIDE };
   return { mode, ports: [] };
+}
+
+const CLUSTER_DOMAIN = "cluster.local";
+
+/** Names under which clients dial the pod: those of the Services that select it. */
+function dnsNamesOf({ pod, services, config }: WorkloadInputs): readonly string[] {
+  const domain = config.clusterDomain ?? CLUSTER_DOMAIN;
+  return services
+    .filter(({ selector }) => selector !== undefined && includesLabels(selector, pod.object.labels))
+    .flatMap(({ name, namespace }) => {
+      const full = `${name}.${namespace}`;
+      return [name, full, `${full}.svc`, `${full}.svc.${domain}`];
+    })
+    .sort();
 }
 
 const OUTSIDE: Cause = { sentence: "The pod is not in the mesh and no policy selects it" };

@@ -5,7 +5,14 @@
  *
  * @module
  */
-import { ENROLLED_LABEL, nameOf, portModeOf, type State, type Workload } from "../../model/mod.ts";
+import {
+  ENROLLED_LABEL,
+  nameOf,
+  type PolicyModel,
+  portModeOf,
+  type State,
+  type Workload,
+} from "../../model/mod.ts";
 import { REASONS } from "../../reasons.ts";
 import type { Path } from "./path.ts";
 import type { ExplainQuery, Party } from "./query.ts";
@@ -35,14 +42,15 @@ export function fixesFor(
     case "not-tls":
       return [...clientFixes(state, source, path), ...serverFixes(state, path)];
     case "not-authenticated":
-      return [{ sentence: "use TCP, which mutual TLS can carry" }, ...serverFixes(state, path)];
+      return [{ sentence: "use TCP, which mutual TLS can carry" }, ...podModeFixes(state, path)];
     case "peer-not-ready":
       return peerFixes(state, path);
     case "address-conflict":
       return conflictFixes(state, path);
     case "unknown-identity":
       return [{
-        sentence: `add the Pod that has ${query.to} to the source, or correct its status.podIPs`,
+        sentence: `add the Pod that has ${path.target.pod === undefined ? query.to : query.from}` +
+          " to the source, or correct its status.podIPs",
       }];
     case "none":
       return [];
@@ -125,52 +133,86 @@ function enrolFixes(state: State, workload: Workload): Fix[] {
 function ownCertificateFix(state: State, workload: Workload): Fix {
   const pod = state.objects.Pod.get(workload.key);
   return {
-    sentence: "or let it speak TLS itself: annotate the pod" +
-      ' mesh.cilium.io/own-certificate: "true" and give it its certificate',
+    sentence: 'or let it speak TLS itself: annotate mesh.cilium.io/own-certificate: "true", and',
     ...placeOf(pod?.origin, ["metadata", "annotations"]),
     path: "metadata.annotations",
     command: `weft cert issue --pod ${workload.key}`,
   };
 }
 
-/** Let the server take less. Every policy that says STRICT has to say something else. */
+/** Let the server take plaintext on one port. Every policy that says STRICT has to say otherwise. */
 function serverFixes(state: State, path: Path): Fix[] {
-  const server = path.target.pod === undefined ? undefined : state.workloads.get(path.target.pod);
+  const server = serverOf(state, path);
   if (server === undefined) return [];
   const { port } = path.target;
-  const strict = server.policies.flatMap((key) => {
+  const strict = strictPolicies(state, server, port);
+  const [first] = strict;
+  if (first === undefined) {
+    if (portModeOf(server, port).mode !== "STRICT") return [];
+    return [{ sentence: "or start the agent with --default-mode=PERMISSIVE" }];
+  }
+  const { policy, index } = first;
+  if (index < 0) {
+    return [{
+      sentence: `or accept plaintext on this port too: add {port: ${port}, mode: PERMISSIVE} to` +
+        ` portOverrides of ${nameOf(policy.object)}${andOthers(strict)}`,
+      ...placeOf(policy.origin, ["spec", "mtls"]),
+      path: "spec.mtls.portOverrides",
+    }];
+  }
+  return [{
+    sentence: `or accept plaintext too: PERMISSIVE for port ${port} in ${nameOf(policy.object)}` +
+      andOthers(strict),
+    ...placeOf(policy.origin, ["spec", "mtls", "portOverrides", index, "mode"]),
+    path: `spec.mtls.portOverrides[${index}].mode`,
+  }];
+}
+
+/** Overrides are of TCP ports: what is not TCP has the mode of the whole pod. */
+function podModeFixes(state: State, path: Path): Fix[] {
+  const server = serverOf(state, path);
+  const strict = server === undefined ? [] : strictPolicies(state, server, 0);
+  const [first] = strict;
+  if (first === undefined) return [];
+  const { policy } = first;
+  return [{
+    sentence: "or accept what is not authenticated: PERMISSIVE in" +
+      ` ${nameOf(policy.object)}${
+        andOthers(strict)
+      }, with STRICT for its TCP ports in portOverrides`,
+    ...placeOf(policy.origin, ["spec", "mtls", "mode"]),
+    path: "spec.mtls.mode",
+  }];
+}
+
+function serverOf(state: State, path: Path): Workload | undefined {
+  return path.target.pod === undefined ? undefined : state.workloads.get(path.target.pod);
+}
+
+interface StrictPolicy {
+  readonly policy: PolicyModel;
+  /** of the override for the port; -1: the policy's own mode */
+  readonly index: number;
+}
+
+/** The strictest wins: all of these would have to change. */
+function strictPolicies(state: State, server: Workload, port: number): StrictPolicy[] {
+  return server.policies.flatMap((key) => {
     const policy = state.policies.get(key);
     if (policy === undefined) return [];
     const index = policy.object.overrides.findIndex((override) => override.port === port);
     const mode = policy.object.overrides[index]?.mode ?? policy.object.mode;
     return mode === "STRICT" ? [{ policy, index }] : [];
   });
-  if (strict.length === 0) {
-    if (portModeOf(server, port).mode !== "STRICT") return [];
-    return [{ sentence: "or start the agent with --default-mode=PERMISSIVE" }];
-  }
-  const all = strict.length > 1 ? `, as well as ${strict.length - 1} more that say STRICT` : "";
-  return strict.slice(0, 1).map(({ policy, index }) => {
-    if (index >= 0) {
-      const field = ["spec", "mtls", "portOverrides", index, "mode"];
-      return {
-        sentence: `or accept plaintext too: PERMISSIVE for port ${port} in` +
-          ` ${nameOf(policy.object)}${all}`,
-        ...placeOf(policy.origin, field),
-        path: `spec.mtls.portOverrides[${index}].mode`,
-      };
-    }
-    return {
-      sentence: `or accept plaintext on this port too: add {port: ${port}, mode: PERMISSIVE} to` +
-        ` portOverrides of ${nameOf(policy.object)}${all}`,
-      ...placeOf(policy.origin, ["spec", "mtls"]),
-      path: "spec.mtls.portOverrides",
-    };
-  });
+}
+
+function andOthers(strict: readonly StrictPolicy[]): string {
+  const others = strict.slice(1).map(({ policy }) => `"${policy.key}"`).join(", ");
+  return others === "" ? "" : ` and in ${others}, which say STRICT too`;
 }
 
 function peerFixes(state: State, path: Path): Fix[] {
-  const server = path.target.pod === undefined ? undefined : state.workloads.get(path.target.pod);
+  const server = serverOf(state, path);
   if (server === undefined) {
     return [{ sentence: `add the Pod that has ${path.target.address} to the source` }];
   }

@@ -8,6 +8,7 @@
  * @module
  */
 import { applyChanges, type Cause, emptyState, familyOf, type State } from "../../model/mod.ts";
+import { UsageError } from "../../errors.ts";
 import { describeReason, type Reason } from "../../reasons.ts";
 import { type Fix, fixesFor, serviceFixes } from "./fixes.ts";
 import { type Path, type PathQuestion, walkPath } from "./path.ts";
@@ -148,13 +149,17 @@ function waysBetween(
 ): Omit<PathQuestion, "views" | "client" | "asking">[] {
   const { protocol } = query;
   const ends = endsOf(state, target, query);
-  return ends.flatMap((end) => {
+  const ways = ends.flatMap((end) => {
     const sources = addressesOf(state, source)
       .filter((address) => familyOf(address) === familyOf(end.address));
     const [address] = sources;
     if (address === undefined && source.kind !== "outside") return [];
     return [{ source, sourceAddress: address, target: end, protocol }];
-  }).slice(0, WAYS_MAX);
+  });
+  if (ways.length === 0 && ends.length > 0) {
+    throw new UsageError(`"${query.from}" and "${query.to}" have no address of the same family`);
+  }
+  return ways.slice(0, WAYS_MAX);
 }
 
 function endsOf(state: State, target: Party, query: ExplainQuery): PathQuestion["target"][] {
@@ -174,7 +179,7 @@ function endsOf(state: State, target: Party, query: ExplainQuery): PathQuestion[
 function addressesOf(state: State, party: Party): readonly string[] {
   switch (party.kind) {
     case "pod":
-      return party.workload.addresses;
+      return party.address === undefined ? party.workload.addresses : [party.address];
     case "node":
       return state.nodes.get(party.node)?.addresses ?? [];
     case "address":

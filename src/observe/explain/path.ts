@@ -136,8 +136,7 @@ class Walk {
     const { target, client } = this.#question;
     if (target.service === undefined) return;
     const ends = `${target.address}:${target.port}`;
-    const sentence = `Service ${target.service} port ${target.dialled} becomes ${ends}, chosen at` +
-      " random among the ready ones";
+    const sentence = `port ${target.dialled} becomes ${ends}, one of the ready ones at random`;
     this.#say("service", this.#clientManaged ? "passes" : "absent", sentence, client);
   }
 
@@ -181,7 +180,11 @@ class Walk {
   #inbound(steered: boolean): Path {
     const server = this.#server;
     if (server === undefined || server.hostNetwork) {
-      if (this.#near.mode === "unknown") return this.#end("refused", "unknown-identity");
+      if (this.#near.mode === "unknown") {
+        const sentence = "no pod is known there: if one is, its own node refuses who is unknown";
+        this.#say("guard", "refuses", sentence);
+        return this.#end("refused", "unknown-identity");
+      }
       return this.#disputed() ?? this.#end("allowed", "none", { transport: "plaintext" });
     }
     if (!this.#isManaged(server.node)) {
@@ -232,8 +235,8 @@ class Walk {
   #authenticate(server: Workload, steered: boolean): Path {
     const client = this.#client;
     if (steered && client !== undefined) {
-      const sentence = `mutual TLS 1.3: the client shows ${client.spiffeId} issued on node` +
-        ` ${client.node}, the server ${server.spiffeId} issued on node ${server.node}`;
+      const sentence = `mutual TLS: the client must show ${client.spiffeId} issued on node` +
+        ` ${client.node}, and expects ${server.spiffeId} issued on node ${server.node}`;
       this.#say("relay", "passes", sentence, server.node);
       return this.#end("allowed", "none", { transport: "mutual TLS" });
     }
@@ -341,10 +344,10 @@ function connectSentence(
   decision: ReturnType<typeof decide>,
 ): string {
   if (decision.verdict === "refuse") {
-    return "connect() fails at once with ECONNREFUSED, before a packet is sent";
+    return "ECONNREFUSED at once, before any packet is sent";
   }
   if (decision.verdict === "relay") {
-    return `goes to the relay of node ${client.node}, which opens mutual TLS to the server`;
+    return `goes to the relay of node ${client.node}, which opens mutual TLS`;
   }
   if (client.ownCertificate) return "goes out as it is: the pod speaks TLS itself";
   if (near.where === "attest" && near.mode !== "none") {
@@ -366,11 +369,11 @@ function guardSentence(
       return `no pod is known at the source address: silence for ${PATIENCE}, then a reset`;
     case "direct":
       if (there.where === "attest" && there.mode === "strict") {
-        return "passes: both pods are attested by their node";
+        return "both pods are attested by their node: as it is, without TLS";
       }
-      return there.mode === "none" ? "passes: the port asks for nothing" : "passes as it is";
+      return there.mode === "none" ? "the port asks for nothing" : "plaintext is welcome here";
     case "relay":
-      return `the SYN is steered to the relay of the server's node; no byte passes it unread`;
+      return "the SYN is steered to the relay: no byte passes it unread";
   }
 }
 

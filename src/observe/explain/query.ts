@@ -20,7 +20,12 @@ export interface ExplainQuery {
 
 /** One end of it. */
 export type Party =
-  | { readonly kind: "pod"; readonly workload: Workload }
+  | {
+    readonly kind: "pod";
+    readonly workload: Workload;
+    /** the one that was asked for; else all of the pod's */
+    readonly address?: string;
+  }
   | { readonly kind: "service"; readonly service: ServiceModel }
   | { readonly kind: "node"; readonly node: string }
   | { readonly kind: "address"; readonly address: string }
@@ -84,7 +89,7 @@ export function findTarget(state: State, text: string): Found {
 /** Whose an address is. */
 export function partyAt(state: State, address: string): Party {
   const owner = state.owners.get(address);
-  if (owner?.kind === "pod") return { kind: "pod", workload: owner.workload };
+  if (owner?.kind === "pod") return { kind: "pod", workload: owner.workload, address };
   if (owner?.kind === "node") return { kind: "node", node: owner.node };
   return { kind: "address", address };
 }

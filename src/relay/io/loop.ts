@@ -22,6 +22,8 @@ export interface Handler {
 }
 
 export class Loop implements Disposable {
+  /** Takes what a handler has thrown; its descriptor is closed, and all others go on. */
+  onFault: (error: unknown) => void = () => {};
   /** Milliseconds of a steady clock, as of this batch. */
   nowMs = performance.now();
   readonly #epoll = new Epoll();
@@ -84,8 +86,10 @@ export class Loop implements Disposable {
       const missing = inbox.received < announced;
       this.turn(missing ? INBOX_WAIT_MS : this.#timeoutMs());
       afterBatch();
+      if (inbox.received >= announced) continue;
       // deno-lint-ignore no-await-in-loop -- messages arrive only when this thread yields
-      if (inbox.received < announced) await nextTurn();
+      await nextTurn();
+      this.#settle(); // what a message has ended must not wait for the next event
     }
     this.remove(wakeFd);
   }
@@ -95,10 +99,9 @@ export class Loop implements Disposable {
     const count = this.#epoll.wait(timeoutMs);
     this.nowMs = performance.now();
     for (let i = 0; i < count; i++) {
-      const handler = this.#handlers[this.#epoll.ready(i)];
-      if (handler !== undefined) handler.onReady(this.#epoll.events(i));
+      this.#serve(this.#epoll.ready(i), this.#epoll.events(i));
     }
-    for (const deadlines of this.#deadlines) deadlines.expire(this.nowMs);
+    for (const deadlines of this.#deadlines) this.#guard(() => deadlines.expire(this.nowMs));
     this.#settle();
   }
 
@@ -107,11 +110,30 @@ export class Loop implements Disposable {
     this.#epoll[Symbol.dispose]();
   }
 
+  #serve(fd: number, events: number): void {
+    const handler = this.#handlers[fd];
+    if (handler === undefined) return;
+    try {
+      handler.onReady(events);
+    } catch (error) {
+      if (this.#handlers[fd] !== undefined) this.close(fd);
+      this.onFault(error);
+    }
+  }
+
+  #guard(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.onFault(error);
+    }
+  }
+
   #settle(): void {
     while (this.#deferred.length > 0) {
       const actions = this.#deferred;
       this.#deferred = [];
-      for (const action of actions) action();
+      for (const action of actions) this.#guard(action);
     }
     if (this.#closing.length === 0) return;
     for (const fd of this.#closing) closeSocket(fd);

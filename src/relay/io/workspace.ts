@@ -14,7 +14,7 @@ import { send } from "../../../ffi/linux/socket.ts";
 import { FRAME_HEADER_BYTES, OPEN_FRAME_BYTES } from "../path/frames.ts";
 
 /** Bytes taken from a socket at once: enough to make a call's cost vanish, few enough for the cache. */
-export const READ_BYTES = 64 * 1024;
+export const READ_BYTES = 128 * 1024;
 /** Ciphertext: `READ_BYTES` in records, with their overhead, and room for control records. */
 const RING_BYTES = 2 * READ_BYTES;
 /** What one turn of work can leave behind in either form, and some control records more. */

@@ -15,11 +15,19 @@ export const CLIENT_HELLO_BYTES_MAX = 8 * 1024;
 
 /** Whether `bytes` begin a relay's handshake. */
 export function guessClient(bytes: Uint8Array): Guess {
+  const hello = attempt(() => findHello(bytes));
+  if (hello === "other") return hello;
+  if (hello === undefined) return bytes.length >= CLIENT_HELLO_BYTES_MAX ? "other" : "more";
+  return attempt(() => readHello(hello)) ?? "other"; // it is all there, and yet too short: nonsense
+}
+
+/** Undefined when `read` wants more bytes than there are. */
+function attempt<T>(read: () => T): T | undefined {
   try {
-    return readRecord(bytes);
+    return read();
   } catch (error) {
-    if (error !== TOO_SHORT) throw error;
-    return bytes.length >= CLIENT_HELLO_BYTES_MAX ? "other" : "more";
+    if (error === TOO_SHORT) return undefined;
+    throw error;
   }
 }
 
@@ -30,14 +38,17 @@ const ALPN = 16;
 const WEFT = new TextEncoder().encode("weft/1");
 
 /** A relay sends its ClientHello in one record; what is split over several is somebody else's. */
-function readRecord(bytes: Uint8Array): Guess {
+function findHello(bytes: Uint8Array): Reader | "other" {
   const record = new Reader(bytes, 0, bytes.length);
   if (record.u8() !== HANDSHAKE_RECORD || record.u8() !== 3) return "other";
   record.u8(); // the minor version is of no meaning
   const size = record.u16();
   if (record.u8() !== CLIENT_HELLO) return "other";
-  const hello = record.part(record.u24());
-  if (hello.end > 5 + size) return "other";
+  const length = record.u24();
+  return 4 + length > size ? "other" : record.part(length);
+}
+
+function readHello(hello: Reader): Guess {
   hello.skip(2 + 32); // version, random
   hello.skip(hello.u8()); // session id
   hello.skip(hello.u16()); // cipher suites

@@ -16,7 +16,7 @@ import {
   peerName,
   socketName,
 } from "../../../ffi/linux/socket.ts";
-import { decide } from "../../compile/decide.ts";
+import { decide, type Decision, type ModeClass } from "../../compile/mod.ts";
 import type { RefusalReason } from "../../reasons.ts";
 import type { LocalPod } from "../pods.ts";
 import type { Shop } from "../shop.ts";
@@ -43,9 +43,7 @@ export function acceptInbound(shop: Shop, home: LocalPod, fd: number): void {
     return closeSocket(fd);
   }
   const facts = { home, local, remote };
-  const { mode, where } = shop.world.place(local.address).port(local.port);
-  const source = shop.world.place(remote.address).source;
-  const decision = decide({ stage: "inbound", source, mode, where });
+  const { mode, decision } = judgeInbound(shop, facts);
   const pod = shop.world.pod(home.key);
   const credential = pod && shop.credentials.of(shop.world, pod);
   if (decision.verdict === "direct") return goDirect(shop, facts, fd);
@@ -60,6 +58,24 @@ export function acceptInbound(shop: Shop, home: LocalPod, fd: number): void {
   if (credential === undefined) return refuseAccepted(shop, facts, fd, "agent-down");
   if (mode === "permissive") new Sniffer(shop, facts, fd, credential);
   else new ServerTunnel(shop, facts, fd, credential);
+}
+
+/** Why plain bytes may not reach the application, or undefined where they may. */
+export function plaintextFault(shop: Shop, facts: InboundFacts): RefusalReason | undefined {
+  const { mode, decision: { verdict, reason } } = judgeInbound(shop, facts);
+  if (verdict === "direct" || (verdict === "relay" && mode === "permissive")) return undefined;
+  return verdict === "relay" || reason === "none" ? "mtls-required" : reason;
+}
+
+/** What the plan of now says. What reaches a relay is never attested: the guard lets that go by. */
+function judgeInbound(
+  shop: Shop,
+  { local, remote }: InboundFacts,
+): { readonly mode: ModeClass; readonly decision: Decision } {
+  const { mode, where: place } = shop.world.place(local.address).port(local.port);
+  const source = shop.world.place(remote.address).source;
+  const where = place === "attest" ? "encrypt" : place;
+  return { mode, decision: decide({ stage: "inbound", source, mode, where }) };
 }
 
 /** Opens the application's connection to the original destination, in the client's name. */
@@ -82,26 +98,30 @@ function goDirect(shop: Shop, facts: InboundFacts, fd: number): void {
   if (app < 0) return refuseAccepted(shop, facts, fd, "agent-down");
   shop.door.markInbound(app, facts.remote);
   shop.reporter.count("connections_open");
-  passThrough(shop, new PlainSocket(shop, fd, NOBODY), app, facts.local);
+  passThrough(shop, new PlainSocket(shop, fd, NOBODY), app, facts.local, facts);
 }
 
 function refuseAccepted(
   shop: Shop,
-  { home, local, remote }: InboundFacts,
+  facts: InboundFacts,
   fd: number,
   reason: RefusalReason,
 ): void {
-  shop.door.refuse(local, remote, reason);
-  shop.tell({
-    stage: "inbound",
-    verdict: "refuse",
-    reason,
-    source: remote,
-    target: local,
-    pod: home.key,
-  });
+  refuseInbound(shop, facts, "refuse", reason);
   abortOnClose(fd);
   closeSocket(fd);
+}
+
+/** Tells the guard to let no more payload pass, and the world why. */
+export function refuseInbound(
+  shop: Shop,
+  { home, local, remote }: InboundFacts,
+  verdict: "refuse" | "cut",
+  reason: RefusalReason,
+): void {
+  shop.door.refuse(local, remote, reason);
+  const pod = home.key;
+  shop.tell({ stage: "inbound", verdict, reason, source: remote, target: local, pod });
 }
 
 const NOBODY: PlainUser = {

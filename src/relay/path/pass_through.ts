@@ -11,16 +11,18 @@ import { Errno } from "../../../ffi/errno.ts";
 import { connect, type Endpoint } from "../../../ffi/linux/socket.ts";
 import { READ_BYTES } from "../io/workspace.ts";
 import type { Live, Shop } from "../shop.ts";
+import { type InboundFacts, plaintextFault, refuseInbound } from "./inbound.ts";
 import { PlainSocket, type PlainUser } from "./plain_socket.ts";
 
-/** Joins `accepted` with a connection from `fd` to `target`. */
+/** Joins `accepted` with a connection from `fd` to `target`; `facts` of one that comes to a pod. */
 export function passThrough(
   shop: Shop,
   accepted: PlainSocket,
   fd: number,
   target: Endpoint,
+  facts?: InboundFacts,
 ): void {
-  const pair = new Pair(shop);
+  const pair = new Pair(shop, facts);
   connect(fd, target);
   const opened = new PlainSocket(shop, fd, pair.first, target);
   pair.join(opened, accepted);
@@ -32,10 +34,12 @@ export class Pair implements Live {
   readonly first: Half;
   readonly second: Half;
   readonly #shop: Shop;
+  readonly #facts: InboundFacts | undefined;
   #over = false;
 
-  constructor(shop: Shop) {
+  constructor(shop: Shop, facts: InboundFacts | undefined) {
     this.#shop = shop;
+    this.#facts = facts;
     this.first = new Half(this, shop);
     this.second = new Half(this, shop);
     shop.live.add(this);
@@ -60,8 +64,17 @@ export class Pair implements Live {
     this.#close("abort");
   }
 
-  /** Plain bytes go on: what decides about them is the guard, for each packet. */
-  recheck(): void {}
+  /**
+   * The guard knows only that a relay has the connection, so a plan that takes plaintext back must be
+   * obeyed here. What a local pod opens is judged where it goes.
+   */
+  recheck(): void {
+    if (this.#facts === undefined || this.#over) return;
+    const fault = plaintextFault(this.#shop, this.#facts);
+    if (fault === undefined) return;
+    refuseInbound(this.#shop, this.#facts, "cut", fault);
+    this.abort();
+  }
 
   stop(): void {
     this.#close("abort");

@@ -112,7 +112,7 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
       return this.#refuse("no-certificate");
     }
     if (!helloSeen || this.#tunnel.firstByte !== TLS_HANDSHAKE_RECORD) {
-      return this.#refuse("not-tls", describeFaults(faults));
+      return this.#refuse("not-tls", "the first bytes are no TLS ClientHello");
     }
     this.#refuse("handshake-failed", describeFaults(faults));
   }

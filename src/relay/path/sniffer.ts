@@ -14,7 +14,7 @@ import { Waiter } from "../io/deadlines.ts";
 import type { Live, Shop } from "../shop.ts";
 import type { Credential } from "../tls/credentials.ts";
 import { CLIENT_HELLO_BYTES_MAX, guessClient } from "./client_hello.ts";
-import { type InboundFacts, openApplication } from "./inbound.ts";
+import { type InboundFacts, openApplication, plaintextFault, refuseInbound } from "./inbound.ts";
 import { Pair } from "./pass_through.ts";
 import { PlainSocket, type PlainUser } from "./plain_socket.ts";
 import { ServerTunnel } from "./server_tunnel.ts";
@@ -44,6 +44,7 @@ export class Sniffer extends Waiter implements Live {
     this.#becomePlain();
   }
 
+  /** A port that has become STRICT meanwhile may still be reached, by a relay. */
   recheck(): void {
     if (this.#shop.world.pod(this.#facts.home.key) === undefined) this.#fail();
   }
@@ -104,12 +105,17 @@ export class Sniffer extends Waiter implements Live {
   #becomePlain(): void {
     const app = this.#app;
     if (app === null || this.#done) return;
+    const fault = plaintextFault(this.#shop, this.#facts);
+    if (fault !== undefined) {
+      refuseInbound(this.#shop, this.#facts, "refuse", fault);
+      return this.#fail();
+    }
     this.#leave();
     this.#shop.reporter.count("connections_open");
     if (this.#shop.world.place(this.#facts.remote.address).source === "mesh") {
       this.#shop.reporter.count("plaintext_from_mesh");
     }
-    const pair = new Pair(this.#shop);
+    const pair = new Pair(this.#shop, this.#facts);
     pair.join(this.#client, app);
     if (this.#seen.length > 0) app.deliver(this.#seen, 0, this.#seen.length);
     pair.start();

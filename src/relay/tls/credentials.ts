@@ -16,7 +16,7 @@ import { TlsContext } from "../../../ffi/tls/context.ts";
 import { TrustStore } from "../../../ffi/tls/trust.ts";
 import { parseAddress } from "../../model/address.ts";
 import type { RelayPod, RelaySvid } from "../messages.ts";
-import type { World } from "../world.ts";
+import { digest, type World } from "../world.ts";
 
 /** How long a session may be resumed; a certificate that expires before ends it earlier. */
 const SESSION_SECONDS = 600;
@@ -131,7 +131,7 @@ function fingerprintOf(world: World, pod: RelayPod): string {
     return bytes === undefined ? "" : world.place(bytes).fingerprint;
   });
   const { trustDomain, bundlePem } = world.snapshot;
-  return JSON.stringify([pod.key, pod.svid?.chainPem, trustDomain, bundlePem, policy]);
+  return digest(JSON.stringify([pod.key, pod.svid?.chainPem, trustDomain, bundlePem, policy]));
 }
 
 /** 80 bytes, the same in every worker, of no use for anything but this fingerprint. */

@@ -64,7 +64,9 @@ export async function* watchDirectory(
     const changes = await source.look();
     if (changes.length > 0) yield changes;
     const troubled = source.failure !== undefined || !watched;
-    const pauseMs = source.unsettled
+    // Reading files makes events in plenty, of which the platform keeps a few: one that tells of a
+    // change may be lost among them, so what was read is looked at once more.
+    const pauseMs = source.unsettled || changes.length > 0
       ? SOURCE_QUIET_MS
       : troubled
       ? SOURCE_RETRY_MS

@@ -71,7 +71,7 @@ function brokenFile(reason: string): ParsedFile {
 
 function parseText(text: string): ParsedFile {
   const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, { lineCounter: lines, merge: true });
+  const parsed = parseAllDocuments(text, { lineCounter: lines, merge: true, logLevel: "error" });
   if (!Array.isArray(parsed)) return { documents: [], broken: [] };
   const documents: SourceDocument[] = [];
   const broken: BrokenDocument[] = [];

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { logLines } from "../look.ts";
+import { checkNamed, logLines } from "../look.ts";
 import type { Step } from "../step.ts";
 import { clearWords, decrypted, handshakeOf, segmentsOf } from "../wire.ts";
 import { count } from "../words.ts";
@@ -24,16 +24,15 @@ export const ENROLLED: Step = {
     const before = await logLines(bed, "default/backend");
     await using near = await bed.capture("node-1", { interface: frontend.veth, filter: "tcp" });
     await using far = await bed.capture("node-1", { interface: backend.veth, filter: "tcp" });
-    const curl = ["curl", "-v", "--max-time", "10", "http://backend:80"];
+    const curl = ["curl", "-v", "http://backend:80"];
     const ran = await scene.run(told, bed, "default/frontend", curl, { show: CURL_LINES });
     told.check(
       "the backend's page again",
       ran.code === 0 && ran.stdout.includes(`Server name: ${backend.name}`),
       /Server name: .*/.exec(ran.stdout)?.[0] ?? `curl ends with status ${ran.code}`,
     );
-    const [line = "no line"] = (await logLines(bed, "default/backend")).slice(before.length);
-    const client = line.split(" ")[0] ?? "";
-    told.check("the log names the frontend", frontend.addresses.includes(client), line);
+    const lines = (await logLines(bed, "default/backend")).slice(before.length);
+    checkNamed(told, lines, frontend.addresses, "the application's log: frontend");
 
     const clear = [...await clearWords(near), ...await clearWords(far)];
     const carried = await segmentsOf(far);

@@ -9,7 +9,7 @@
  */
 import type { Capture } from "@/tests/testbed/capture.ts";
 import { findEvent } from "../events.ts";
-import { checkNothingInside, checkSilent, logLines, segmentsTo } from "../look.ts";
+import { checkNothingInside, checkSilent, INSIDE, logLines, segmentsTo } from "../look.ts";
 import { Recording } from "../recording.ts";
 import type { Scene } from "../scene.ts";
 import type { Step, Told } from "../step.ts";
@@ -36,21 +36,21 @@ const WAYS: readonly Way[] = [
     name: "a plain request",
     reason: "not-tls",
     send: `for i in 1 2 3 4; do printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; sleep ${PAUSE}; done`,
-    shown: "printf 'GET / HTTP/1.0\\r\\n\\r\\n'   # and again, four times",
+    shown: "printf 'GET / HTTP/1.0\\r\\n\\r\\n'; …",
   },
   {
     name: "byte by byte",
     reason: "not-tls",
     send: `t='GET / HTTP/1.0'; for ((i = 0; i < \${#t}; i++)); ` +
       `do printf %s "\${t:i:1}" >&3; sleep ${PAUSE}; done`,
-    shown: "printf G; printf E; printf T; …   # a segment each",
+    shown: "printf G; printf E; printf T; …",
   },
   {
     name: "like a TLS record",
-    reason: "handshake-failed",
+    reason: "not-tls",
     send: `printf '\\x16\\x03\\x01\\x00\\x10GET / HTTP/1.0\\r\\n' >&3; sleep ${PAUSE}; ` +
       `for i in 1 2 3; do printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; sleep ${PAUSE}; done`,
-    shown: "printf '\\x16\\x03\\x01\\x00\\x10GET / HTTP/1.0\\r\\n'   # and more",
+    shown: "printf '\\x16\\x03\\x01\\x00\\x10GET / HTTP/1.0\\r\\n'; …",
   },
 ];
 
@@ -64,10 +64,7 @@ export const OUTSIDE: Step = {
     const backend = await bed.pod("default/backend");
     const before = await logLines(bed, "default/backend");
     await using recording = await Recording.start(bed, "default/backend", { port: RECORDER_PORT });
-    await using inside = await bed.capture("default/backend", {
-      interface: "lo",
-      filter: "tcp port 80",
-    });
+    await using inside = await bed.capture("default/backend", INSIDE);
     for (const way of WAYS) {
       // deno-lint-ignore no-await-in-loop -- one after the other, as they are told
       await tryWay(scene, told, way, { address: backend.addresses[0] ?? "", port: 80 });
@@ -105,12 +102,17 @@ async function tryWay(
     `timeout 2 cat <&3`;
   const host = address.includes(":") ? `[${address}]` : address;
   const ran = await scene.run(told, bed, "outside", ["bash", "-c", script], {
-    as: `{ ${way.shown} } >/dev/tcp/${host}/${port}`.replace(/   (# .*?) \}(.*)$/, " }$2   $1"),
+    as: `{ ${way.shown}; } >/dev/tcp/${host}/${port}`,
     show: "nothing",
     timeoutMs: 10_000,
   });
-  const { event, seen } = await findEvent(bed, "node-1", since, ({ reason, target }) =>
-    reason === way.reason && target.port === port && target.address === address);
+  const { event, seen } = await findEvent(
+    bed,
+    "node-1",
+    since,
+    ({ reason, target }) =>
+      reason === way.reason && target.port === port && target.address === address,
+  );
   told.check(`${way.name}: refused`, event !== undefined, eventsText(event, seen));
   checkStopped(told, await traffic(sent, address, port), await traffic(arrived, address, port));
   const answered = ran.stdout.includes("Server name");

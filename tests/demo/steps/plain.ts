@@ -3,16 +3,17 @@
  *
  * @module
  */
-import { findEvent, eventText } from "../events.ts";
-import { checkRefused, checkSilent, logLines } from "../look.ts";
+import { eventText, findEvent } from "../events.ts";
+import { checkNamed, checkRefused, checkSilent, logLines } from "../look.ts";
 import { Recording } from "../recording.ts";
 import type { Step } from "../step.ts";
 import { clearWords, segmentsOf } from "../wire.ts";
 import { count, duration, linesOf } from "../words.ts";
 
-const CURL = ["curl", "-v", "--max-time", "10", "http://backend:80"];
+const CURL = ["curl", "-v", "http://backend:80"];
 /** What of `curl -v` a reader wants to see. */
-export const CURL_LINES = /^\* +(Connected|connect to .* failed)|^(curl:|< HTTP|Server )/;
+export const CURL_LINES =
+  /^\* +(Connected|connect to .* failed|Immediate connect fail)|^(curl:|< HTTP|Server )/;
 
 /** 1. */
 export const PODS: Step = {
@@ -69,8 +70,8 @@ export const CURL_WORKS: Step = {
       dialled.startsWith("10.96.") || dialled.startsWith("fd00:10:96:"),
       dialled,
     );
-    const [line = "no line"] = (await logLines(bed, "default/backend")).slice(before.length);
-    told.check("the log names the frontend", frontend.addresses.includes(first(line)), line);
+    const lines = (await logLines(bed, "default/backend")).slice(before.length);
+    checkNamed(told, lines, frontend.addresses, "the application's log: frontend");
     const words = await clearWords(wire);
     told.check("the wire shows HTTP in clear", words.length > 0, words.join(", "));
   },
@@ -113,10 +114,18 @@ export const POLICY: Step = {
     const sent = (await segmentsOf(wire)).filter(({ source }) =>
       frontend.addresses.includes(source)
     );
-    told.check("capture: no packet leaves frontend", sent.length === 0, count(sent.length, "packet"));
+    told.check(
+      "capture: no packet leaves frontend",
+      sent.length === 0,
+      count(sent.length, "packet"),
+    );
     await checkSilent(told, bed, "default/backend", before);
-    const { event, seen } = await findEvent(bed, "node-1", since, ({ reason, hook }) =>
-      reason === "mtls-required" && hook === "connect");
+    const { event, seen } = await findEvent(
+      bed,
+      "node-1",
+      since,
+      ({ reason, hook }) => reason === "mtls-required" && hook === "connect",
+    );
     told.check("event: mtls-required, in connect()", event !== undefined, eventsText(event, seen));
     const named = ["backend-mtls", ".yaml:", "spec.mtls.mode", "mesh.cilium.io/enrolled"];
     const missing = named.filter((word) => !why.stdout.includes(word));
@@ -147,8 +156,4 @@ export function eventsText(
   if (event !== undefined) return eventText(event);
   const others = [...new Set(seen.map(eventText))].slice(0, 4);
   return others.length === 0 ? "no event at all" : `only ${others.join("; ")}`;
-}
-
-function first(line: string): string {
-  return line.split(" ")[0] ?? "";
 }

@@ -79,6 +79,8 @@ export async function agentReady(state: TestbedState, node: NodeState): Promise<
     const command = weftCommand(state, node, ["status"]);
     const { code, output } = await attempt({ cgroup: `${node.cgroup}/host` }, command);
     last = `"weft status" says: ${output}`;
+    // A command line that is not understood will not be understood later.
+    if (code === 2) throw await fail(`Cannot ask the agent of "${node.name}": ${last}`);
     return code === 0 ? true : undefined;
   });
   await ready.catch(async (error) => {

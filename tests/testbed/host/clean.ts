@@ -20,8 +20,11 @@ export async function destroyTestbed(
   try {
     id = (await Deno.readTextFile(`${directory}/id`)).trim();
   } catch (error) {
-    if (isGone(error)) return [];
-    throw error;
+    if (!isGone(error)) throw error;
+    // Killed before it had an id: there is the directory, and perhaps our own lock.
+    await Deno.remove(`${directory}/lock`).catch(() => undefined);
+    await Deno.remove(directory).catch(() => undefined);
+    return [];
   }
   if (!/^[0-9a-f]{6}$/.test(id)) {
     throw new TestbedError(`Cannot remove "${directory}": it does not look like a testbed`);

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { rootPropagation } from "@/scripts/lib/mounts.ts";
 import * as plan from "../control/plan.ts";
 import type { ContainerState, PodState, TestbedState } from "../state.ts";
 import { prepareHello } from "./hello.ts";
@@ -63,7 +64,7 @@ echo $$
 exec sleep infinity </dev/null >/dev/null 2>&1
 `;
   // "slave": when another pod's namespace is unmounted, this one's copy of the mount goes, too.
-  const spaces = ["unshare", "--mount", "--uts", "--propagation", "slave"];
+  const spaces = ["unshare", "--mount", "--uts", "--propagation", rootPropagation("slave")];
   return await launchScript(["nsenter", `--net=${pod.netns}`, ...spaces, "sh", "-c", script]);
 }
 

@@ -176,7 +176,7 @@ function namespaces(place: Place): string[] {
   if (place.sandbox !== undefined) {
     const target = `--target=${place.sandbox}`;
     const cwd = `--wdns=${place.cwd ?? Deno.cwd()}`;
-    return ["nsenter", target, "--mount", "--uts", "--net", cwd, "--"];
+    return ["nsenter", target, "--mount", "--root", "--uts", "--net", cwd, "--"];
   }
   const cwd = place.cwd === undefined ? [] : [`--wd=${place.cwd}`];
   return place.netns === undefined ? [] : ["nsenter", `--net=${place.netns}`, ...cwd, "--"];

@@ -118,6 +118,14 @@ describe("rows of addresses", () => {
     assert.equal(row(plan, "10.0.0.1"), "conflict strict unready [local ports strict] default/a");
     assert.equal(plan.ports.get("10.0.0.1 81/TCP")?.mode, "none");
     assert.equal(row(planOf(claims), "10.0.0.1"), "conflict none unready [local] default/a");
+    const last = policy({ select: { app: "db" } });
+    const other = pod({
+      name: "c",
+      node: "node-b",
+      addresses: ["10.0.0.1"],
+      labels: { app: "db" },
+    });
+    assert.equal(planOf([...claims, other, last]).addresses.get("10.0.0.1")?.mode, "strict");
   });
 
   it("give a disputed address to nobody when two pods of this node claim it", () => {

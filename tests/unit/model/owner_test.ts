@@ -92,7 +92,7 @@ describe("an address", () => {
     assert.equal(ownerOf([remote, claim("b", { node: "node-c" })]), "pod b");
   });
 
-  it("is not taken from a pod of this node by a node that lists it, even if its claim is void", () => {
+  it("is not taken by a node from a pod of this node, even if its claim is void", () => {
     const objects = [
       claim("a"),
       node({ name: "node-a", podCidrs: ["10.0.2.0/24"] }),

@@ -1,0 +1,83 @@
+/**
+ * `scripts/bench`: measures weft on this machine. One benchmark so far, `relay`.
+ *
+ * Exit status 0 when everything could be measured, 1 when something failed, 2 for wrong arguments.
+ * No figure decides about it: how fast is fast enough depends on the machine and its company.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { benchRelay, type RelayBenchOptions } from "./relay.ts";
+
+const USAGE = `Usage: scripts/bench relay [--quick] [--rounds N] [--only LOAD,…] [--json FILE]
+
+Compares a connection through two weft relays (mutual TLS, two nodes) with nginx, haproxy and no mesh,
+and weft's attested path on one node with no mesh. Takes turns between all of them in every round;
+figures are medians of the rounds, ratios are taken within a round: "median (lowest-highest)".
+
+  --quick       one round (about a minute); five rounds otherwise (about seven)
+  --rounds N    that many
+  --only LOAD   of up1 down1 up4 down4 keep1 keep32 new16 idle
+  --json FILE   write every sample there, too
+
+Wants root, nginx with its stream module, haproxy, wrk, iperf3 and openssl. WEFT_BIN names the weft
+executable (default: dist/weft).
+`;
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
+
+/** Runs a benchmark and returns the exit status. */
+async function main(args: readonly string[]): Promise<number> {
+  const options = parse(args);
+  if (options === undefined) {
+    write(Deno.stderr, USAGE);
+    return args.includes("--help") ? 0 : 2;
+  }
+  const interrupt = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => interrupt.abort());
+  }
+  try {
+    const faults = await benchRelay({
+      ...options,
+      signal: interrupt.signal,
+      print: (text) => write(Deno.stdout, text),
+      progress: (text) => write(Deno.stderr, text),
+    });
+    return faults === 0 ? 0 : 1;
+  } catch (error) {
+    write(Deno.stderr, `bench: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}
+
+function parse(
+  args: readonly string[],
+): Pick<RelayBenchOptions, "rounds" | "only" | "json"> | undefined {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        quick: { type: "boolean" },
+        rounds: { type: "string" },
+        only: { type: "string" },
+        json: { type: "string" },
+      },
+    });
+    const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
+    if (positionals.join(" ") !== "relay" || !(Number.isInteger(rounds) && rounds > 0)) return;
+    return {
+      rounds,
+      ...(values.only !== undefined && { only: values.only.split(",") }),
+      ...(values.json !== undefined && { json: values.json }),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+function write(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
+}

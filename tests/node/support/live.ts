@@ -1,0 +1,121 @@
+/**
+ * A connection of a program in a testbed that stays open, and whose end is seen.
+ *
+ * In: the command line of `dialer.ts hold`. Out: what the other end answers, and how it ended.
+ * Invariant: every line of the program is kept, so that an end which came earlier is not missed.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import type { Testbed } from "@/tests/testbed/mod.ts";
+
+interface Line {
+  readonly connected?: boolean;
+  readonly got?: string;
+  /** the other end closed */
+  readonly ended?: string;
+  /** the connection broke */
+  readonly error?: string;
+}
+
+const PATIENCE_MS = 10_000;
+
+export class LiveConnection implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  readonly #lines: Line[] = [];
+  readonly #following: Promise<void>;
+  #changed = Promise.withResolvers<void>();
+  #over = false;
+
+  /** Starts the program; the connection stands when this returns. */
+  static async open(bed: Testbed, place: string, command: string[]): Promise<LiveConnection> {
+    const options = { stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
+    const live = new LiveConnection(await bed.spawn(place, command, options));
+    const line = await live.#until((each) => each.connected === true || isEnd(each));
+    if (line?.connected === true) return live;
+    await live[Symbol.asyncDispose]();
+    assert.fail(`Cannot connect: ${JSON.stringify(line)}`);
+  }
+
+  private constructor(child: Deno.ChildProcess) {
+    this.#child = child;
+    this.#writer = child.stdin.getWriter();
+    this.#following = this.#follow();
+  }
+
+  /** Sends a line and says what came back: the line of an echo, or how the connection ended. */
+  async ask(text: string): Promise<string> {
+    await this.#writer.write(new TextEncoder().encode(text)).catch(() => undefined);
+    const line = await this.#until((each) => each.got?.includes(text) === true || isEnd(each));
+    return line?.got ?? `over: ${line?.error ?? line?.ended}`;
+  }
+
+  /** How the connection ended, once it has, without having been asked anything. */
+  async end(): Promise<string> {
+    const line = await this.#until(isEnd);
+    return line?.error ?? line?.ended ?? "the program died";
+  }
+
+  /** Whether it still stands, as far as is known. */
+  get isOpen(): boolean {
+    return !this.#lines.some(isEnd);
+  }
+
+  /** All that came. */
+  get received(): string {
+    return this.#lines.map(({ got }) => got ?? "").join("");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer.abort().catch(() => undefined);
+    try {
+      this.#child.kill("SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    await Promise.all([this.#child.status, this.#following]);
+  }
+
+  async #until(holds: (line: Line) => boolean): Promise<Line | undefined> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`Nothing for ${PATIENCE_MS} ms`)), PATIENCE_MS);
+    });
+    try {
+      for (;;) {
+        const line = this.#lines.find(holds);
+        if (line !== undefined || this.#over) return line;
+        // deno-lint-ignore no-await-in-loop -- each line may be the one
+        await Promise.race([this.#changed.promise, late]);
+      }
+    } finally {
+      clearTimeout(timer);
+      late.catch(() => undefined);
+    }
+  }
+
+  async #follow(): Promise<void> {
+    let rest = "";
+    const chunks = this.#child.stdout.pipeThrough(new TextDecoderStream() as ChunkDecoder);
+    for await (const chunk of chunks) {
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop() ?? "";
+      this.#lines.push(...lines.map((line) => JSON.parse(line) as Line));
+      this.#wake();
+    }
+    this.#over = true;
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+}
+
+type ChunkDecoder = ReadableWritablePair<string, Uint8Array<ArrayBuffer>>;
+
+function isEnd(line: Line): boolean {
+  return line.ended !== undefined || line.error !== undefined;
+}
