@@ -21,14 +21,11 @@ export class Pins {
     this.root = root;
   }
 
-  /** Makes the directory; mounts a bpffs where a plain machine has none at /sys/fs/bpf. */
+  /** Makes the directory, on a bpffs; mounts the machine's own where nobody has. */
   static open(root: string): Pins {
     const pins = new Pins(root);
     const parent = root.slice(0, root.lastIndexOf("/")) || "/";
-    if (!isBpffs(root) && !isBpffs(parent)) {
-      if (parent === "/sys/fs/bpf") mountBpf(parent);
-      else if (Deno.lstatSync(parent).isDirectory) mountBpf(parent);
-    }
+    if (!isBpffs(root) && parent === STANDARD_MOUNT && !isBpffs(parent)) mountBpf(parent);
     for (const directory of [root, pins.#maps, pins.#links]) {
       try {
         Deno.mkdirSync(directory, { mode: 0o700 });
@@ -90,7 +87,8 @@ export class Pins {
       throw error;
     }
     // Links first: a program that is still attached must never miss its maps' rows.
-    for (const directory of [this.#links, this.#maps, this.root]) removeTree(directory);
+    for (const directory of [this.#links, this.#maps]) removeTree(directory);
+    removeIfOurs(this.root);
     return true;
   }
 }
@@ -135,6 +133,15 @@ function removeTree(directory: string): void {
   }
   Deno.removeSync(directory);
 }
+
+/** The root of a mount stays: whoever mounted it will take it away. */
+function removeIfOurs(directory: string): void {
+  const parent = directory.slice(0, directory.lastIndexOf("/")) || "/";
+  if (Deno.statSync(directory).dev === Deno.statSync(parent).dev) Deno.removeSync(directory);
+}
+
+/** Where systemd, and the kernel's documentation, mount the bpffs of a machine. */
+const STANDARD_MOUNT = "/sys/fs/bpf";
 
 function notBpffs(root: string, cause?: unknown): DatapathError {
   return new DatapathError(
