@@ -1,7 +1,7 @@
 /**
  * weft: parses the command line, runs one command, maps errors to exit statuses.
  *
- * The file to read next is `src/agent.ts`, which is `weft run`; `src/cli/mod.ts` lists the commands.
+ * The files to read next: `src/agent.ts`, which is `weft run`, and `src/cli/mod.ts`, the commands.
  *
  * @module
  */

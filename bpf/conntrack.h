@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /* The connection tables. A row is half open (forgettable, so that a flood of SYNs cannot take what
- * live connections need) until the handshake is complete; then it stays until the connection ends. */
+ * live connections need) until the handshake is complete; then it stays until the connection
+ * ends. */
 #ifndef WEFT_CONNTRACK_H
 #define WEFT_CONNTRACK_H
 

@@ -12,7 +12,8 @@
 const volatile __u8 have_tc_netns_cookie = 1;
 
 /* The namespace whose socket sent the packet; 0 if no socket of this kernel did, or it is unknown.
- * Without a socket the helper would name the initial namespace, so the socket is looked at first. */
+ * Without a socket the helper would name the initial namespace, so the socket is looked at
+ * first. */
 static __always_inline __u64 sender_cookie(struct __sk_buff *skb)
 {
 	if (!skb->sk || !have_tc_netns_cookie)
@@ -45,7 +46,8 @@ static __always_inline int deny(const struct packet *p, __u8 hook, __u16 reason)
 }
 
 /* Looks for a listener of the pod, asking as the pod's own address so that sk_lookup passes. */
-static __always_inline __u16 listener_fault(struct __sk_buff *skb, const struct packet *p, __s32 nsid)
+static __always_inline __u16 listener_fault(struct __sk_buff *skb, const struct packet *p,
+					    __s32 nsid)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct weft_socket *known;

@@ -36,7 +36,8 @@ static __always_inline __be16 sockops_remote_port(const struct bpf_sock_ops *ops
 }
 
 /* The active side, when its port is known: leaves the row by which the other side knows it. */
-static __always_inline void on_tcp_connect(struct bpf_sock_ops *ops, const struct weft_socket *socket,
+static __always_inline void on_tcp_connect(struct bpf_sock_ops *ops,
+					   const struct weft_socket *socket,
 					   struct weft_steer_key *key)
 {
 	struct weft_steer_row row = {};

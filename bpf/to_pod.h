@@ -6,7 +6,7 @@
 #include "judge.h"
 #include "prohibit.h"
 
-/* The first packet of a connection. It passes even when refused: sk_lookup answers it with a RST. */
+/* The first packet of a connection. It passes even when refused: sk_lookup answers with a RST. */
 static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet *p,
 				      const struct weft_conn_key *key,
 				      const struct weft_veth_row *veth,

@@ -8,7 +8,7 @@
 import { z } from "zod";
 import { ConfigError } from "./errors.ts";
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
-import type { Mode, SameNode } from "./model/mode.ts";
+import type { Mode, SameNode } from "./model/mod.ts";
 
 /** Settings of one agent; every path is absolute. */
 export interface Config {

@@ -11,7 +11,7 @@ import type { AddressEntry, Plan } from "./compile/mod.ts";
 import type { AlternativeNames, Svid } from "./identity/mod.ts";
 import type { AttachedPod } from "./load/mod.ts";
 import type { State, Workload } from "./model/mod.ts";
-import type { RelayPeer, RelayPod, RelayPort, RelaySnapshot } from "./relay/messages.ts";
+import type { RelayPeer, RelayPod, RelayPort, RelaySnapshot } from "./relay/mod.ts";
 
 export interface SnapshotInputs {
   readonly revision: number;

@@ -1,7 +1,8 @@
 /**
  * Readiness of many descriptors: epoll, level-triggered.
  *
- * In: descriptors with the events of interest. Out: `wait` fills an array that is reused; `ready` and
+ * In: descriptors with the events of interest. Out: `wait` fills an array that is reused; `ready`
+ * and
  * `events` read it. Invariant: an entry names the descriptor's number only, so whoever closes one
  * must not let the number be used again before the batch is worked off.
  *

@@ -2,7 +2,8 @@
  * Waiting for one descriptor without blocking the thread.
  *
  * `poll(2)` runs on a thread of Deno's pool; the promise resolves when the descriptor is readable
- * or the time is up. For rare waits of the main thread; the relay's loops have an epoll of their own.
+ * or the time is up. For rare waits of the main thread; the relay's loops have an epoll of their
+ * own.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * The functions that OpenSSL calls back: whose certificate is this, which protocol, here is a secret.
+ * The functions that OpenSSL calls back: whose certificate is this, which protocol, here is a
+ * secret.
  *
  * In: TypeScript functions. Out: C function pointers for `TlsContext`s of this thread. Invariant:
  * they run inside `TlsConnection.handshake`, on the same thread, so "the handshake in progress" is

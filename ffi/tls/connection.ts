@@ -52,7 +52,9 @@ export class TlsConnection implements Disposable {
     return "failed";
   }
 
-  /** Decrypts one record into `target`; bytes, or one of `TLS_AGAIN`, `TLS_CLOSED`, `TLS_FAILED`. */
+  /**
+   * Decrypts one record into `target`; bytes, or one of `TLS_AGAIN`, `TLS_CLOSED`, `TLS_FAILED`.
+   */
   read(target: Uint8Array<ArrayBuffer>, size: number): number {
     const count = SSL.SSL_read(this.#ssl, target, size);
     if (count > 0) return count;

@@ -1,5 +1,6 @@
 /**
- * One side's TLS settings: an SSL_CTX with the certificate that it shows and the checks that it makes.
+ * One side's TLS settings: an SSL_CTX with the certificate that it shows and the checks that it
+ * makes.
  *
  * In: chain and key as PEM, the roots, and two functions that OpenSSL calls during a handshake.
  * Out: a context for any number of `TlsConnection`s. Invariant: TLS 1.3 only, the peer must show a

@@ -1,8 +1,10 @@
 /**
  * What weft calls of OpenSSL's libssl and libcrypto (3.5 or later), as data.
  *
- * Byte counts that the hot path passes are `i32` although OpenSSL's `size_t` functions exist: 64-bit
- * types become BigInts and leave V8's fast calls. `SSL_do_handshake` and whatever else may call back
+ * Byte counts that the hot path passes are `i32` although OpenSSL's `size_t` functions exist:
+ * 64-bit
+ * types become BigInts and leave V8's fast calls. `SSL_do_handshake` and whatever else may call
+ * back
  * into TypeScript does so synchronously, on the calling thread.
  *
  * @module
@@ -40,12 +42,14 @@ export const LIBSSL = {
   SSL_CTX_set_verify: { parameters: ["pointer", "i32", "pointer"], result: "void" },
   // void SSL_CTX_set_verify_depth(SSL_CTX *ctx, int depth);
   SSL_CTX_set_verify_depth: { parameters: ["pointer", "i32"], result: "void" },
-  // void SSL_CTX_set_cert_verify_callback(SSL_CTX *ctx, int (*callback)(X509_STORE_CTX *, void *), void *arg);
+  // void SSL_CTX_set_cert_verify_callback(SSL_CTX *ctx, int (*callback)(X509_STORE_CTX *, void
+  // *), void *arg);
   SSL_CTX_set_cert_verify_callback: {
     parameters: ["pointer", "function", "pointer"],
     result: "void",
   },
-  // int SSL_CTX_set_alpn_protos(SSL_CTX *ctx, const unsigned char *protos, unsigned protos_len); 0 on success
+  // int SSL_CTX_set_alpn_protos(SSL_CTX *ctx, const unsigned char *protos, unsigned protos_len);
+  // 0 on success
   SSL_CTX_set_alpn_protos: { parameters: ["pointer", "buffer", "u32"], result: "i32" },
   // void SSL_CTX_set_alpn_select_cb(SSL_CTX *ctx, int (*cb)(SSL *, const unsigned char **out,
   //   unsigned char *outlen, const unsigned char *in, unsigned int inlen, void *arg), void *arg);
@@ -54,7 +58,8 @@ export const LIBSSL = {
   SSL_CTX_set_keylog_callback: { parameters: ["pointer", "function"], result: "void" },
   // int SSL_CTX_set_num_tickets(SSL_CTX *ctx, size_t num_tickets);
   SSL_CTX_set_num_tickets: { parameters: ["pointer", "usize"], result: "i32" },
-  // int SSL_CTX_set_session_id_context(SSL_CTX *ctx, const unsigned char *sid_ctx, unsigned int len);
+  // int SSL_CTX_set_session_id_context(SSL_CTX *ctx, const unsigned char *sid_ctx, unsigned int
+  // len);
   SSL_CTX_set_session_id_context: { parameters: ["pointer", "buffer", "u32"], result: "i32" },
   // long SSL_CTX_set_timeout(SSL_CTX *ctx, long t);
   SSL_CTX_set_timeout: { parameters: ["pointer", "i64"], result: "i64" },
@@ -151,7 +156,8 @@ export const LIBCRYPTO = {
   X509_STORE_free: { parameters: ["pointer"], result: "void" },
   // X509_STORE_CTX *X509_STORE_CTX_new(void);
   X509_STORE_CTX_new: { parameters: [], result: "pointer" },
-  // int X509_STORE_CTX_init(X509_STORE_CTX *ctx, X509_STORE *store, X509 *target, STACK_OF(X509) *untrusted);
+  // int X509_STORE_CTX_init(X509_STORE_CTX *ctx, X509_STORE *store, X509 *target, STACK_OF(X509)
+  // *untrusted);
   X509_STORE_CTX_init: {
     parameters: ["pointer", "pointer", "pointer", "pointer"],
     result: "i32",

@@ -50,21 +50,39 @@ export class AgentClient implements Disposable {
     return await response.json() as Answer;
   }
 
-  /** The lines of a stream, empty ones left out, until it ends. */
+  /** The lines of a stream, empty ones left out, until it or the agent ends. */
   async *lines(path: string, query: Readonly<Record<string, string>>): AsyncGenerator<string> {
     const response = await this.#fetch(path, query);
     let rest = "";
-    const chunks = response.body?.pipeThrough(new TextDecoderStream());
+    const chunks = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     if (chunks === undefined) return;
-    for await (const chunk of chunks) {
-      const parts = (rest + chunk).split("\n");
-      rest = parts.pop() ?? "";
-      for (const line of parts) if (line !== "") yield line;
+    try {
+      while (true) {
+        // deno-lint-ignore no-await-in-loop -- a stream is read piece by piece
+        const chunk = await this.#next(chunks);
+        if (chunk === undefined) return;
+        const parts = (rest + chunk).split("\n");
+        rest = parts.pop() ?? "";
+        for (const line of parts) if (line !== "") yield line;
+      }
+    } finally {
+      // Fails where the agent was killed, and then there is nothing to cancel.
+      await chunks.cancel().catch(() => {});
     }
   }
 
   [Symbol.dispose](): void {
     this.#http.close();
+  }
+
+  /** A stream that breaks off is one whose agent was killed. */
+  async #next(chunks: ReadableStreamDefaultReader<string>): Promise<string | undefined> {
+    try {
+      return (await chunks.read()).value;
+    } catch (error) {
+      if (this.#signal?.aborted) throw error;
+      return undefined;
+    }
   }
 
   async #fetch(

@@ -1,8 +1,8 @@
 /**
- * `weft completion bash|zsh|fish`: shell completion. In comes the shell, out goes a script that asks
- * `weft __complete` for each word. Invariant: candidates are read from the very commands that the
- * program has, so they cannot be out of date; names of pods come from the agent where one answers,
- * and silence is the answer to any error. (Generated static scripts would know no pod.)
+ * `weft completion bash|zsh|fish`: shell completion. In comes the shell, out goes a script that
+ * asks `weft __complete` for each word. Invariant: candidates are read from the very commands that
+ * the program has, so they cannot be out of date; names of pods come from the agent where one
+ * answers, and silence is the answer to any error. (Generated static scripts would know no pod.)
  *
  * @module
  */

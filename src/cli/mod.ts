@@ -15,6 +15,7 @@ import { registerCompletion } from "./completion.ts";
 import type { CliEnv } from "./env.ts";
 import { errorLines, EXIT_STATUS_HELP, ExitStatus, exitStatusOf } from "./exit.ts";
 import { registerIdentity } from "./identity.ts";
+import { registerInstall } from "./install.ts";
 import { registerMonitor } from "./monitor.ts";
 import { registerPolicy } from "./policy.ts";
 import { registerRun } from "./run.ts";
@@ -62,6 +63,7 @@ const COMMANDS: readonly ((program: Command, env: CliEnv) => void)[] = [
   registerIdentity,
   registerCa,
   registerCert,
+  registerInstall,
   registerUninstall,
   registerCompletion,
 ];

@@ -5,8 +5,7 @@
  *
  * @module
  */
-import type { Event, EventEnd } from "../observe/event.ts";
-import type { FeedItem } from "../observe/feed.ts";
+import type { Event, EventEnd, FeedItem } from "../observe/mod.ts";
 import { describeReason } from "../reasons.ts";
 import { AgentClient, isUnreachable } from "./client.ts";
 import type { CliEnv } from "./env.ts";

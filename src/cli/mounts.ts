@@ -10,7 +10,8 @@ export function findCgroup2(table: string = readMounts()): string {
   const found = mountPoints(table, "cgroup2")[0];
   if (found === undefined) {
     throw new ConfigError(
-      'Cannot find a cgroup2 mount: mount one (`mount -t cgroup2 none /sys/fs/cgroup`) or give "--cgroup"',
+      "Cannot find a cgroup2 mount: mount one (`mount -t cgroup2 none /sys/fs/cgroup`) or give" +
+        ' "--cgroup"',
       { option: "--cgroup" },
     );
   }

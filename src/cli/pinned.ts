@@ -33,7 +33,7 @@ export function pinnedSummary(directory: string): PinnedSummary {
     sentences: [
       `the agent is not running; what it pinned in "${directory}" (${links} links, ${maps} maps)` +
       " still enforces the last policies",
-      "STRICT pods refuse new connections other than their own node's; PERMISSIVE pods are reached" +
+      "STRICT pods refuse new connections but those of their own node; PERMISSIVE pods are reached" +
       " in plaintext; changes of pods and policies are not seen",
     ],
   };

@@ -15,7 +15,7 @@ import { count, table } from "./text.ts";
 const EXPLAIN_HELP = `
 The ends are written as
   default/frontend   a pod, or the first pod of the Deployment of that name
-  default/backend    (only --to) a Service, where no pod has exactly that name; svc/… and pod/… choose
+  default/backend    (only --to) a Service, where no pod has that name; svc/… and pod/… choose
   10.1.0.7           an address
   outside            (only --from) a host that no agent manages
   node, node/NAME    (only --from) a process of this node, or of another, itself

@@ -89,7 +89,7 @@ function enrolmentText(pod: PodReport): string {
 }
 
 function certificateText(pod: PodReport, nowMs: number): string {
-  if (pod.failure !== undefined) return `NOT ATTACHED: ${pod.failure}`;
+  if (pod.failure !== undefined) return "NOT GUARDED: see above";
   if (pod.spiffeId === undefined) return "";
   const { certificate } = pod;
   return `${pod.spiffeId} ${

@@ -1,15 +1,15 @@
 /**
- * `weft uninstall`: takes this node's weft away. In come its directories, out goes a machine without
- * its links, maps, pins, socket and announcement. Invariant: the announcement goes first, so that
- * other nodes stop sending mesh traffic here before the programs are gone; keys go only with
- * --purge. It works with a running agent (which it asks to end), after SIGKILL, and twice.
+ * `weft uninstall`: takes this node's weft away. In come its directories, out goes a machine
+ * without its links, maps, pins, socket and announcement. Invariant: the announcement goes first,
+ * so that other nodes stop sending mesh traffic here before the programs are gone; keys go only
+ * with --purge. It works with a running agent (which it asks to end), after SIGKILL, and twice.
  *
  * @module
  */
 import { Option } from "@commander-js/extra-typings";
 import { resolve } from "node:path";
 import { InUseError } from "../errors.ts";
-import type { AgentRecord } from "../observe/record.ts";
+import type { AgentRecord } from "../observe/mod.ts";
 import { AgentClient, isUnreachable } from "./client.ts";
 import type { CliEnv } from "./env.ts";
 import { DEFAULT_BPFFS, DEFAULT_STATE_DIRECTORY, type Program, runDirOption } from "./options.ts";
@@ -57,7 +57,7 @@ interface UninstallOptions {
 async function uninstall(options: UninstallOptions, env: CliEnv): Promise<void> {
   const say = (text: string) => env.out(`${text}\n`);
   const runDirectory = resolve(options.runDir);
-  const { readRecord } = await import("../observe/record.ts");
+  const { readRecord } = await import("../observe/mod.ts");
   const places = placesOf(options, readRecord(runDirectory));
   if (await stopAgent(runDirectory, env.signal)) say("ended the agent");
   if (places.node !== undefined && places.nodesDirectory !== undefined) {
@@ -71,6 +71,7 @@ async function uninstall(options: UninstallOptions, env: CliEnv): Promise<void> 
     removed ? `removed programs, maps and pins in ${places.bpffs}` : `no pins in ${places.bpffs}`,
   );
   removeAll(runDirectory, ["weft.sock", "agent.json", "lock"]);
+  removeAll(places.stateDirectory, ["last-good-policies.json"]);
   if (!options.purge) {
     say(`kept keys and certificates in ${places.stateDirectory} (--purge removes them)`);
     return;

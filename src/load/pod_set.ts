@@ -51,7 +51,9 @@ export class PodSet implements Disposable {
     return this.#failures;
   }
 
-  /** Looks for the plan's pods, notes in `failures` whom it cannot find; true if anything changed. */
+  /**
+   * Looks for the plan's pods, notes in `failures` whom it cannot find; true if anything changed.
+   */
   find(plan: Plan, links: readonly Link[]): boolean {
     let changed = false;
     for (const pod of plan.localPods.values()) {

@@ -135,7 +135,9 @@ export function attachPod(pod: AttachedPod, hooks: PodHooks): void {
   for (const direction of DIRECTIONS) guard.attach(placeOf(pod, direction), programs[direction]);
 }
 
-/** Whether the guard stands first in both directions of the pod's veth, and the lookup link lives. */
+/**
+ * Whether the guard stands first in both directions of the pod's veth, and the lookup link lives.
+ */
 export function isInPlace(pod: AttachedPod, { pins, guard }: PodHooks): boolean {
   using link = BpfLink.openPinned(pins.podLink(pod.slot, "lookup"));
   return link !== undefined && isLookupOf(link, pod) &&

@@ -9,7 +9,7 @@ import type { WeftEvent } from "../../bpf/layout.gen.ts";
 import { VERDICTS } from "../compile/mod.ts";
 import { formatAddress, type State } from "../model/mod.ts";
 import { type Reason, reasonOf } from "../reasons.ts";
-import type { RelayEvent } from "../relay/messages.ts";
+import type { RelayEvent } from "../relay/mod.ts";
 
 /** Something that happened to a connection or a packet. */
 export interface Event {

@@ -7,7 +7,7 @@
  * @module
  */
 import { Counter, Gauge, Registry } from "prom-client";
-import { COUNTERS as RELAY_COUNTERS } from "../relay/messages.ts";
+import type { Counter as RelayCounter } from "../relay/mod.ts";
 import { VERSION } from "../version.ts";
 import { type CounterName, counterOf } from "./counters.ts";
 import type { Observer } from "./observer.ts";
@@ -161,7 +161,7 @@ function relayMetrics(page: Page, view: AgentView): void {
     "1 when the worker serves",
     workers.map((worker) => [{ worker: worker.index }, worker.running ? 1 : 0]),
   );
-  for (const name of RELAY_COUNTERS) {
+  for (const name of Object.keys(workers[0]?.counters ?? {}) as RelayCounter[]) {
     const help = `Relay: ${name.replaceAll("_", " ")}`;
     const rows = workers.map((worker: RelayWorkerView): [Labels, number] => [
       { worker: worker.index },

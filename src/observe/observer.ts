@@ -9,7 +9,7 @@ import type { WeftEvent } from "../../bpf/layout.gen.ts";
 import { monotonicNs } from "../../ffi/linux/process.ts";
 import type { State } from "../model/mod.ts";
 import { REFUSAL_REASONS, type RefusalReason } from "../reasons.ts";
-import type { RelayEvent } from "../relay/messages.ts";
+import type { RelayEvent } from "../relay/mod.ts";
 import { fromKernel, fromRelay } from "./event.ts";
 import { Feed } from "./feed.ts";
 import { counterOf, refusedByKernel } from "./counters.ts";

@@ -224,7 +224,7 @@ function problemsOf({ state, waitingFor, datapath, relay, identity }: Seen): str
     problems.push(`the source cannot be read: ${state.source.failure}; everything stays in force`);
   }
   for (const { pod, reason } of datapath.failures) {
-    problems.push(`pod ${pod} is not attached, so nothing reaches it: ${reason}`);
+    problems.push(`pod ${pod} is NOT GUARDED: ${bareReason(reason)}`);
   }
   for (const worker of relay.workers) {
     if (!worker.running) {
@@ -266,9 +266,14 @@ function podReports({ state, identity, datapath }: Seen): PodReport[] {
         ownCertificate: workload.ownCertificate,
         ...(workload.certified && { spiffeId: workload.spiffeId }),
         ...(certificate && { certificate: certificateOnly(certificate) }),
-        ...(failure !== undefined && { failure }),
+        ...(failure !== undefined && { failure: bareReason(failure) }),
       };
     });
+}
+
+/** The pod is named beside it. */
+function bareReason(reason: string): string {
+  return reason.replace(/^Cannot guard pod "[^"]*": /, "");
 }
 
 function nodeReports(state: State): NodeReport[] {

@@ -8,7 +8,7 @@
 import type { Plan } from "../compile/mod.ts";
 import type { Config } from "../config.ts";
 import type { State } from "../model/mod.ts";
-import type { Counter } from "../relay/messages.ts";
+import type { Counter } from "../relay/mod.ts";
 
 /** The agent, for observers. */
 export interface AgentView {

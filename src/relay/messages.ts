@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { ModeClass, SourceClass, Where } from "../compile/classes.ts";
+import type { ModeClass, SourceClass, Where } from "../compile/mod.ts";
 import type { Reason } from "../reasons.ts";
 
 /** Settings that do not change while the relay runs. */
@@ -19,7 +19,10 @@ export interface RelayConfig {
   readonly keylogFile?: string;
 }
 
-/** Descriptors of the maps that the relay reads and writes; they are the process's, for all threads. */
+/**
+ * Descriptors of the maps that the relay reads and writes; they are the process's, for all
+ * threads.
+ */
 export interface RelayDoor {
   readonly sockets: number;
   readonly steered: number;

@@ -1,7 +1,8 @@
 /**
  * The pods of this node, as one worker serves them: their namespace and their two listeners.
  *
- * In: snapshots. Out: accepted connections, handed to `outbound` and `inbound`. Invariant: a pod has
+ * In: snapshots. Out: accepted connections, handed to `outbound` and `inbound`. Invariant: a pod
+ * has
  * listeners exactly while it is in the snapshot with a certificate; without one nothing could be
  * authenticated, and with no listener the kernel refuses by itself.
  *
@@ -87,7 +88,10 @@ export class LocalPod implements Disposable {
     for (const listener of this.#listeners) listener.offer(slot);
   }
 
-  /** A socket in the pod's namespace, of the family of `target`; a negative error number without one. */
+  /**
+   * A socket in the pod's namespace, of the family of `target`; a negative error number without
+   * one.
+   */
   openSocket(target: Endpoint): number {
     try {
       const fd = withNetns(this.#netns, () => openTcpSocket(target.address));

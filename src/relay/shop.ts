@@ -9,7 +9,7 @@
 
 import type { TlsCallbacks } from "../../ffi/tls/callbacks.ts";
 import type { Endpoint } from "../../ffi/linux/socket.ts";
-import { formatAddress } from "../model/address.ts";
+import { formatAddress } from "../model/mod.ts";
 import type { Reason } from "../reasons.ts";
 import { Deadlines } from "./io/deadlines.ts";
 import type { Door } from "./io/door.ts";
@@ -23,7 +23,9 @@ import { World } from "./world.ts";
 
 /** A connection, or what waits to become one. */
 export interface Live {
-  /** The World has changed: go on, or close yourself. `rootsRemoved`: chains must be proved again. */
+  /**
+   * The World has changed: go on, or close yourself. `rootsRemoved`: chains must be proved again.
+   */
   recheck(rootsRemoved: boolean): void;
   /** The relay ends. */
   stop(): void;
@@ -65,6 +67,8 @@ export class Shop implements Disposable {
     linger: new Deadlines(1_000),
     /** For a ClientHello, where it need not come. */
     sniff: new Deadlines(10_000),
+    /** of a peer's relay, to begin a handshake after the application has spoken */
+    greeting: new Deadlines(2_000),
   } as const;
   #world = new World(NOTHING);
 

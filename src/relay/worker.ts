@@ -1,8 +1,10 @@
 /**
  * A relay worker: one thread, one epoll loop, its own listeners, pools and TLS contexts.
  *
- * In: `ToWorker` messages, each announced by the eventfd. Out: `FromWorker` messages. Invariant: the
- * loop blocks the thread, so a message is read only when the eventfd says so, which counts them: the
+ * In: `ToWorker` messages, each announced by the eventfd. Out: `FromWorker` messages. Invariant:
+ * the
+ * loop blocks the thread, so a message is read only when the eventfd says so, which counts them:
+ * the
  * loop yields until as many have arrived.
  *
  * @module
@@ -53,7 +55,9 @@ function receive(message: ToWorker): void {
   }
 }
 
-/** A worker that is wrong about itself must not carry traffic: the main thread decides what then. */
+/**
+ * A worker that is wrong about itself must not carry traffic: the main thread decides what then.
+ */
 function fail(error: unknown): void {
   const text = error instanceof Error ? error.stack ?? error.message : String(error);
   scope.postMessage({ type: "failed", message: text });

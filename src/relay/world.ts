@@ -1,16 +1,17 @@
 /**
  * One snapshot, indexed: whose is this address, and what does its port ask for?
  *
- * In: a `RelaySnapshot`. Out: answers about addresses. Invariant: immutable; a new snapshot makes a new
+ * In: a `RelaySnapshot`. Out: answers about addresses. Invariant: immutable; a new snapshot makes
+ * a new
  * World, and whoever judges a connection takes the World of that moment for all of it.
  *
  * @module
  */
 
 import { createHash } from "node:crypto";
-import type { ModeClass, SourceClass, Where } from "../compile/classes.ts";
-import type { PeerAddress } from "../identity/verify.ts";
-import { type Cidr, cidrContains, formatAddress, parseCidr } from "../model/address.ts";
+import type { ModeClass, SourceClass, Where } from "../compile/mod.ts";
+import type { PeerAddress } from "../identity/mod.ts";
+import { type Cidr, cidrContains, formatAddress, parseCidr } from "../model/mod.ts";
 import type { RelayPeer, RelayPod, RelaySnapshot } from "./messages.ts";
 
 /** What is known about one address. */

@@ -10,7 +10,9 @@ import { checked } from "./command.ts";
 /** Name in the server's certificate, which clients check. */
 export const SERVER_NAME = "server.bench";
 
-/** Writes ca.crt, and for each side NAME.crt, NAME.key and NAME.pem (both in one), to `directory`. */
+/**
+ * Writes ca.crt, and for each side NAME.crt, NAME.key and NAME.pem (both in one), to `directory`.
+ */
 export async function issueCertificates(directory: string): Promise<void> {
   const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
   const openssl = (...args: string[]) => checked(["openssl", ...args], { cwd: directory });

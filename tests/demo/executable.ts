@@ -1,6 +1,6 @@
 /**
- * The executable that is played with: `$WEFT_BIN`, or dist/weft, built when it is older than what it
- * is made of.
+ * The executable that is played with: `$WEFT_BIN`, or dist/weft, built when it is older than what
+ * it is made of.
  *
  * @module
  */

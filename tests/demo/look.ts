@@ -4,26 +4,34 @@
  *
  * @module
  */
-import type { Capture } from "@/tests/testbed/capture.ts";
 import type { Testbed } from "@/tests/testbed/mod.ts";
+import type { Inside } from "./inside.ts";
 import type { Ran } from "./scene.ts";
 import type { Told } from "./step.ts";
-import { payloadBytes, type Segment, segmentsOf } from "./wire.ts";
+import type { Segment } from "./wire.ts";
 import { count, duration, linesOf } from "./words.ts";
 
-/**
- * Where the relay hands on to the application: the pod's own loopback. There each packet goes out and
- * comes in; one of the two is enough, and tcpdump throws the other away uncounted.
- */
-export const INSIDE = { interface: "lo", filter: "inbound and tcp port 80" } as const;
-
+const LOG_TIMEOUT_MS = 5000;
 /** A refusal comes at once, or it is a time-out. */
 const AT_ONCE_MS = 1000;
 
-/** Lines of the application's own log, which begin with the client's address. */
+/**
+ * Lines of the application's own log, which begin with the client's address. A request of its own,
+ * over the pod's loopback, is waited for: the server has one worker, so all before it is written.
+ */
 export async function logLines(bed: Testbed, pod: string): Promise<string[]> {
   const { log } = await bed.pod(pod);
-  return linesOf(await Deno.readTextFile(log));
+  const mark = `mark-${crypto.randomUUID()}`;
+  await bed.exec(pod, ["curl", "-s", "-o", "/dev/null", `http://127.0.0.1/${mark}`]);
+  const deadline = performance.now() + LOG_TIMEOUT_MS;
+  for (;;) {
+    // deno-lint-ignore no-await-in-loop -- until the mark is there
+    const lines = linesOf(await Deno.readTextFile(log));
+    if (lines.some((line) => line.includes(mark))) {
+      return lines.filter((line) => !line.startsWith("127.0.0.1 "));
+    }
+    if (performance.now() > deadline) throw new Error(`${pod} does not write its log any more`);
+  }
 }
 
 /** Checks that the last lines of a log name the client as one of `addresses`. */
@@ -73,16 +81,13 @@ export async function checkSilent(
   );
 }
 
-/**
- * Checks by a capture on the pod's own loopback, over which the relay hands on what it has
- * authenticated, that the application was given nothing.
- */
-export async function checkNothingInside(told: Told, inside: Capture): Promise<void> {
-  const segments = await segmentsOf(inside);
+/** Checks by a capture on the pod's own loopback that the application was given nothing. */
+export async function checkNothingInside(told: Told, inside: Inside): Promise<void> {
+  const packets = await inside.packets();
   told.check(
     "capture inside the pod: nothing handed on",
-    segments.length === 0,
-    `${count(segments.length, "segment")} on its lo, ${count(payloadBytes(segments), "byte")}`,
+    packets.length === 0,
+    packets.length === 0 ? "no packet on its lo" : `${count(packets.length, "packet")} on its lo`,
   );
 }
 

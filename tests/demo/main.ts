@@ -3,14 +3,14 @@
  * step what was expected and what happened.
  *
  * Exit status: 0 if every step passed (with --sabotage: if every sabotage made its step fail), 1 if
- * not, 2 for a wrong command line, 130 or 143 when interrupted. Whatever the end, everything that was
- * made is removed; with --keep, when it comes to its end by itself, it is left to be played with.
+ * not, 2 for a wrong command line, 130 or 143 when interrupted. Whatever the end, everything that
+ * was made is removed; with --keep, when it comes to its end by itself, it stays to be played with.
  *
  * @module
  */
 import { parseArguments, UsageError } from "@/tests/testbed/arguments.ts";
 import { findExecutable } from "./executable.ts";
-import { onInterrupt } from "./interrupt.ts";
+import { goOn, onInterrupt } from "./interrupt.ts";
 import { playSabotage, SABOTAGES } from "./sabotage.ts";
 import { Scene } from "./scene.ts";
 import { openScreen, type Screen } from "./screen.ts";
@@ -79,16 +79,12 @@ async function playSteps(
   const weft = await findExecutable((line) => screen.line(line));
   Deno.env.set("WEFT_BIN", weft);
   await using scene = await Scene.open(options);
-  using _interrupt = onInterrupt(async () => {
-    screen.line();
-    screen.line(" interrupted: removing everything");
-    await scene.clear();
-  });
+  using _interrupt = onInterrupt(screen, () => scene.clear());
   screen.line();
   screen.line(` weft in ${count(steps.length, "step")}, with ${weft}`);
   screen.note(
-    `typed in ${scene.directory}. "testbed" is scripts/testbed; "frontend$" is typed in that pod, ` +
-      '"node-1#" on that node, "outside$" on a host that no agent manages.',
+    `typed in ${scene.directory}. "testbed" is scripts/testbed; "frontend$" is typed in ` +
+      'that pod, "node-1#" on that node, "outside$" on a host that no agent manages.',
   );
   const start = performance.now();
   let passed = 0;
@@ -96,6 +92,8 @@ async function playSteps(
     if (options.pause && index > 0) waitForEnter(screen);
     // deno-lint-ignore no-await-in-loop -- each step builds on those before
     if ((await playStep(step, scene, screen)).passed) passed++;
+    // deno-lint-ignore no-await-in-loop
+    await goOn();
   }
   screen.line();
   if (options.keep) tellKept(screen, scene);

@@ -2,9 +2,9 @@
  * An application that hides nothing: a TCP server that writes down each connection and each byte it
  * is given, a JSON object per line on standard output. With a banner it speaks first, as sshd does.
  *
- * Run as a program, in a pod or on a node: `recorder.ts PORT [BANNER]`. What comes over 127.0.0.1 is
- * answered by an empty line at once and marked as local: by it a reader knows that all that came
- * before has been written down.
+ * Run as a program, in a pod or on a node: `recorder.ts PORT [BANNER]`. A connection over 127.0.0.1
+ * is ended as soon as it has said something: by it a reader knows that all that came before has
+ * been written down.
  *
  * @module
  */

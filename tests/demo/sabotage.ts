@@ -1,16 +1,16 @@
 /**
- * `scripts/demo --sabotage`: the walkthrough with one mechanism gone at a time. A demonstration that
- * cannot fail shows nothing; each sabotage names the expectations that must break, and those that
- * must hold nevertheless, because another mechanism stands behind.
+ * `scripts/demo --sabotage`: the walkthrough with one mechanism gone at a time. A demonstration
+ * that cannot fail shows nothing; each sabotage names the expectations that must break, and those
+ * that must hold nevertheless, because another mechanism stands behind.
  *
- * Links are detached from outside, with bpftool, while no agent is there to put them back. What only
- * code can take away is taken out of a copy of the source, which is built and played; weft itself
- * has no switch that would weaken it.
+ * Links are detached from outside, with bpftool, while no agent is there to put them back. What
+ * only code can take away is taken out of a copy of the source, which is built and played; weft
+ * itself has no switch that would weaken it.
  *
  * @module
  */
 import { buildVariant, type Mutation, type Variant } from "./variant.ts";
-import { onInterrupt } from "./interrupt.ts";
+import { goOn, onInterrupt } from "./interrupt.ts";
 import { findExecutable } from "./executable.ts";
 import { Scene } from "./scene.ts";
 import type { Screen } from "./screen.ts";
@@ -134,9 +134,11 @@ async function playOne(screen: Screen, sabotage: Sabotage, weft: string): Promis
     Deno.env.set("WEFT_BIN", variant?.weft ?? weft);
     const scene = stack.use(await Scene.open());
     const clear = () => Promise.all([scene.clear(), variant?.[Symbol.asyncDispose]()]);
-    stack.use(onInterrupt(clear));
+    stack.use(onInterrupt(screen, clear));
     const at = (moment: Moment) => disturb(moment, sabotage, scene, screen);
-    return judge(screen, sabotage, await playStep(sabotage.step, scene, screen, at));
+    const result = await playStep(sabotage.step, scene, screen, at);
+    await goOn();
+    return judge(screen, sabotage, result);
   } catch (error) {
     tellFailure(screen, "the sabotage can be played", error);
     return false;

@@ -2,9 +2,9 @@
  * The stage of the walkthrough: a working folder with the seed's files, a testbed of one node and
  * one of two, and what has been done on them so far.
  *
- * In: a need. Out: it is met, once, and told to a narrator where there is one. Invariant: everything
- * that the demo makes is in the working folder or in one of the two testbeds, so that `dispose`, or
- * the testbeds' own guards after a `kill -9`, leave nothing behind.
+ * In: a need. Out: it is met, once, and told to a narrator where there is one. Invariant: all that
+ * the demo makes is in the working folder or in one of the two testbeds, so that `dispose`, or
+ * after a `kill -9` the guards of testbeds and folder, leave nothing behind.
  *
  * @module
  */
@@ -48,6 +48,7 @@ export class Scene implements AsyncDisposable {
   readonly keylog: string;
   readonly #keep: boolean;
   readonly #home: string;
+  #guard: Deno.ChildProcess | undefined;
   readonly #interrupt = new AbortController();
   readonly #done = new Set<Need>();
   readonly #beds = new Map<"one" | "two", Testbed>();
@@ -57,6 +58,7 @@ export class Scene implements AsyncDisposable {
     const scene = new Scene(directory, options.keep ?? false);
     await scene.#copyFiles();
     Deno.chdir(directory);
+    if (!scene.#keep) scene.#guard = spawnGuard(directory);
     return scene;
   }
 
@@ -185,6 +187,7 @@ export class Scene implements AsyncDisposable {
     Deno.chdir(this.#home);
     await Promise.all(["one", "two"].map((name) => tearDown(`${this.directory}/${name}`)));
     await Deno.remove(this.directory, { recursive: true }).catch(() => undefined);
+    await this.#dismissGuard();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -192,6 +195,14 @@ export class Scene implements AsyncDisposable {
     if (this.#keep) return;
     await Promise.all([...this.#beds.values()].map((bed) => bed.down()));
     await Deno.remove(this.directory, { recursive: true });
+    await this.#dismissGuard();
+  }
+
+  /** Without its folder it has nothing to do. */
+  async #dismissGuard(): Promise<void> {
+    await this.#guard?.stdin.close();
+    await this.#guard?.status;
+    this.#guard = undefined;
   }
 
   #bed(name: "one" | "two"): Testbed {
@@ -207,6 +218,7 @@ export class Scene implements AsyncDisposable {
     const agentArgs = name === "one" ? ["--insecure-keylog", this.keylog] : [];
     const directory = `${this.directory}/${name}`;
     const { signal } = this.#interrupt;
+    signal.throwIfAborted();
     const options = { nodes, source: `${this.directory}/${source}`, agentArgs, signal };
     const shown = name === "one" ? "-- --insecure-keylog keys.log" : `--nodes ${nodes}`;
     told?.screen.command("$", `testbed up --source ${source} ${shown}`);
@@ -253,6 +265,19 @@ export class Scene implements AsyncDisposable {
       Deno.copyFile(`${own}/two_nodes.yaml`, `${this.directory}/two-nodes/others.yaml`),
     ]);
   }
+}
+
+/** Removes the folder after the testbeds in it, should this process end without doing so. */
+function spawnGuard(directory: string): Deno.ChildProcess {
+  const script = 'read -r word; while [ -e "$1/one" ] || [ -e "$1/two" ]; do sleep 0.2; done; ' +
+    'rm -rf "$1"';
+  return new Deno.Command("setsid", {
+    args: ["sh", "-c", script, "sh", directory],
+    cwd: "/",
+    stdin: "piped",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
 }
 
 /** The seed's Deployment with the label that brings its pod into the mesh. */

@@ -28,15 +28,20 @@ export interface Screen {
   command(prompt: string, text: string): void;
   output(line: string): void;
   check(passed: boolean, expected: string, happened: string): void;
+  /** Shows nothing any more. */
+  mute(): void;
 }
 
 /** The screen of this process. */
 export function openScreen(): Screen {
+  let muted = false;
+  const write = (text: string) => muted || writeLine(text);
   const coloured = Deno.stdout.isTerminal() && !Deno.noColor;
   const paint = (colour: keyof typeof COLOURS, text: string) =>
     coloured && text !== "" ? `\x1b[${COLOURS[colour]}m${text}\x1b[0m` : text;
   return {
-    line: (text = "") => write(text),
+    line: (text = "") => void write(text),
+    mute: () => void (muted = true),
     title(number, text) {
       write("");
       write(paint("bold", ` ${number}  ${text}`));
@@ -76,6 +81,7 @@ export function openScreen(): Screen {
 export function recordScreen(lines: string[]): Screen {
   return {
     line: (text = "") => void lines.push(text),
+    mute: () => {},
     title: (number, text) => void lines.push(`${number}  ${text}`),
     note: (text) => void lines.push(text),
     command: (prompt, text) => void lines.push(`${prompt} ${text}`),
@@ -105,7 +111,7 @@ function wrap(text: string, columns: number): string[] {
   return [...lines, line];
 }
 
-function write(text: string): void {
+function writeLine(text: string): void {
   const bytes = new TextEncoder().encode(`${text}\n`);
   for (let sent = 0; sent < bytes.length;) sent += Deno.stdout.writeSync(bytes.subarray(sent));
 }

@@ -1,5 +1,7 @@
+// deno-lint-ignore-file no-await-in-loop -- a test does one thing after the other
 /**
- * Two pods in network namespaces of their own, joined by a veth, each with a relay worker: everything
+ * Two pods in network namespaces of their own, joined by a veth, each with a relay worker:
+ * everything
  * of the relay but eBPF. Whoever makes one disposes of it; then nothing is left.
  *
  * @module
@@ -84,8 +86,10 @@ export class RigPod implements AsyncDisposable {
     return new Float64Array(this.counters)[COUNTERS.indexOf(counter)] ?? 0;
   }
 
-  setDoor(door: RigDoor): void {
+  async setDoor(door: RigDoor): Promise<void> {
+    const ready = this.message((message) => message.type === "ready");
     this.#tell({ type: "rig", door });
+    await ready;
   }
 
   async apply(snapshot: RelaySnapshot): Promise<void> {
@@ -111,7 +115,7 @@ export class RigPod implements AsyncDisposable {
     for (;;) {
       const index = this.events.findIndex((event) => event.reason === reason);
       if (index >= 0) return this.events.splice(index, 1)[0] as RelayEvent;
-      // deno-lint-ignore no-await-in-loop -- each message may bring the event
+
       await this.message((message) => message.type === "events");
     }
   }
@@ -194,10 +198,10 @@ export class Rig implements AsyncDisposable {
     await setUp(names);
     const rig = new Rig(names, await makeIdentities(), keylog);
     await rig.update(rig.snapshot);
-    rig.client.setDoor({
+    await rig.client.setDoor({
       outboundTarget: { address: SERVER_ADDRESS, port: rig.server.ports.get("inbound") ?? 0 },
     });
-    rig.server.setDoor({ inboundPort: APP_PORT });
+    await rig.server.setDoor({ inboundPort: APP_PORT });
     return rig;
   }
 

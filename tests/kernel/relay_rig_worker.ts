@@ -20,6 +20,7 @@ export interface RigDoor {
 export type FromRig =
   | FromWorker
   | { readonly type: "listener"; readonly direction: string; readonly port: number }
+  | { readonly type: "ready" }
   | { readonly type: "refused"; readonly reason: string }
   | { readonly type: "marked"; readonly port: number };
 
@@ -59,8 +60,10 @@ scope.onmessage = ({ data }: MessageEvent<ToWorker | { type: "rig"; door: RigDoo
   try {
     if (data.type === "start") return start(data);
     inbox.received++;
-    if (data.type === "rig") rigDoor = data.door;
-    else if (data.type === "snapshot") relay?.apply(data.snapshot);
+    if (data.type === "rig") {
+      rigDoor = data.door;
+      scope.postMessage({ type: "ready" });
+    } else if (data.type === "snapshot") relay?.apply(data.snapshot);
     else relay?.stop(data.graceMs);
   } catch (error) {
     fail(error);

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-await-in-loop -- a test does one thing after the other
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { Socket } from "node:net";
@@ -84,6 +85,15 @@ describe("the relay between two pods", () => {
     ]);
     assert.deepEqual([received, echoed], [size, size]);
     app.close();
+  });
+
+  it("resumes the session of a tunnel that is gone, and judges its peer again", async () => {
+    assert.equal(rig.client.count("tunnels_idle"), 0); // the last one went raw
+    const resumed = rig.client.count("handshakes_resumed");
+    const { client, app } = await open();
+    await end(client, app);
+    assert.equal(rig.client.count("handshakes_resumed"), resumed + 1);
+    assert.equal(rig.server.count("handshakes_resumed"), resumed + 1);
   });
 
   it("passes a reset on, both ways, and goes on with the tunnel", async () => {
@@ -180,7 +190,7 @@ describe("the relay between two pods", () => {
     await assert.rejects(readText(gone.app, 1));
     gone.app.close();
     await rig.update({ pods: before.pods });
-    rig.client.setDoor({
+    await rig.client.setDoor({
       outboundTarget: { address: rig.server.address, port: rig.server.ports.get("inbound") ?? 0 },
     });
 

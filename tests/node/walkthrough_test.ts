@@ -5,26 +5,25 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { findExecutable } from "@/tests/demo/executable.ts";
 import { Scene } from "@/tests/demo/scene.ts";
 import { recordScreen } from "@/tests/demo/screen.ts";
 import { playStep } from "@/tests/demo/step.ts";
 import { STEPS } from "@/tests/demo/steps/mod.ts";
 
 describe("the walkthrough", () => {
-  let scene: Scene;
+  let scene: Scene | undefined;
 
   before(async () => {
-    Deno.env.set("WEFT_BIN", await findExecutable(() => {}));
     scene = await Scene.open();
   });
 
   after(async () => {
-    await scene[Symbol.asyncDispose]();
+    await scene?.[Symbol.asyncDispose]();
   });
 
   for (const step of STEPS) {
     it(`${step.number}. ${step.title}`, async () => {
+      assert.ok(scene, "there is no stage");
       const lines: string[] = [];
       const { passed } = await playStep(step, scene, recordScreen(lines));
       assert.ok(passed, lines.join("\n"));

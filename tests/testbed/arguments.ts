@@ -1,6 +1,7 @@
 /**
  * The testbed's command line, taken apart: a command, flags anywhere before `--`, positional
- * arguments, and the rest after `--`, untouched. By hand, because `exec` should cost as little as it
+ * arguments, and the rest after `--`, untouched. By hand, because `exec` should cost as little as
+ * it
  * can, and because what follows `--` must never be looked at.
  *
  * @module

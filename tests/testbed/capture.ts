@@ -3,7 +3,8 @@
  * when all that had passed by then are in the file.
  *
  * Invariant: no packet is lost at either end, and none is added. tcpdump is asked for its counters
- * (SIGUSR1) until it has written as many packets as the kernel has handed over, and only then ended.
+ * (SIGUSR1) until it has written as many packets as the kernel has handed over, and only then
+ * ended.
  *
  * @module
  */

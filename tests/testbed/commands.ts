@@ -145,7 +145,9 @@ export async function readTexts(files: readonly string[]): Promise<NamedText[]> 
   }));
 }
 
-/** Starts a node's agent, with the arguments that the first one had, and waits until it is ready. */
+/**
+ * Starts a node's agent, with the arguments that the first one had, and waits until it is ready.
+ */
 export async function startAgent(directory: string, name: string): Promise<void> {
   using _lock = await lockTestbed(directory);
   const state = await loadState(directory);

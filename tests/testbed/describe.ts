@@ -43,7 +43,9 @@ export interface PodDescription {
   readonly veth: string;
   readonly cgroup: string;
   readonly netns: string;
-  /** the application's own log: for the hello page, a line per request that begins with the client */
+  /**
+   * the application's own log: for the hello page, a line per request that begins with the client
+   */
   readonly log: string;
   readonly containers: readonly { readonly name: string; readonly pid: number }[];
 }

@@ -1,7 +1,9 @@
 /**
- * Brings the pods of a testbed to what its documents ask for, and the documents to what the pods are.
+ * Brings the pods of a testbed to what its documents ask for, and the documents to what the pods
+ * are.
  *
- * The order is a cluster's: a pod's address is in its document before its processes run, it is ready
+ * The order is a cluster's: a pod's address is in its document before its processes run, it is
+ * ready
  * when its ports listen, and it is marked as going before its processes end. An agent sees nothing
  * here that it would not see there.
  *

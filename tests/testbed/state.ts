@@ -161,7 +161,9 @@ export function findNode(state: TestbedState, name: string): NodeState {
   throw new TestbedError(`Cannot find node "${name}": there are ${names}`);
 }
 
-/** The pod "namespace/name", where name is a pod's or that of a Deployment with one pod at least. */
+/**
+ * The pod "namespace/name", where name is a pod's or that of a Deployment with one pod at least.
+ */
 export function findPod(state: TestbedState, target: string): PodState {
   const pod = state.pods.find((pod) => `${pod.namespace}/${pod.name}` === target) ??
     state.pods.find((pod) => pod.owner === `Deployment/${target}`);

@@ -1,7 +1,8 @@
 /**
- * What would make it work. In come the refused way and the State, out go concrete things to do, each
- * enough on its own, with the place where it is to be written. Invariant: what is proposed is judged
- * by the same model (a test applies proposals and asks again); nothing proposes to switch weft off.
+ * What would make it work. In come the refused way and the State, out go concrete things to do,
+ * each enough on its own, with the place where it is to be written. Invariant: what is proposed is
+ * judged by the same model (a test applies proposals and asks again); nothing proposes to switch
+ * weft off.
  *
  * @module
  */
@@ -140,7 +141,7 @@ function ownCertificateFix(state: State, workload: Workload): Fix {
   };
 }
 
-/** Let the server take plaintext on one port. Every policy that says STRICT has to say otherwise. */
+/** Let the server take plaintext on one port: all policies that say STRICT have to change. */
 function serverFixes(state: State, path: Path): Fix[] {
   const server = serverOf(state, path);
   if (server === undefined) return [];

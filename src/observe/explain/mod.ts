@@ -1,9 +1,9 @@
 /**
- * Why a connection is allowed or refused. In come a State and a question, out goes every stage that
- * the connection passes, who decides there, where that is written, and what would change it. Pure.
- * Invariant: nothing is decided here: classes come from `classify`, verdicts from `decide`, the same
- * that the kernel's rows and the relay are made from; a stage is seen from the node on which it
- * happens, so the State is derived anew for that node.
+ * Why a connection is allowed or refused. In come a State and a question, out goes every stage
+ * that the connection passes, who decides there, where that is written, and what would change it.
+ * Pure. Invariant: nothing is decided here: classes come from `classify`, verdicts from `decide`,
+ * the same that the kernel's rows and the relay are made from; a stage is seen from the node on
+ * which it happens, so the State is derived anew for that node.
  *
  * @module
  */

@@ -2,7 +2,8 @@
  * Deadlines that are all equally far away when they are set: a queue in order of time.
  *
  * In: who waits. Out: a call to each whose time is up. Invariant: the queue is sorted without
- * sorting, because the interval is one for all; setting and clearing are a few pointer writes. A heap
+ * sorting, because the interval is one for all; setting and clearing are a few pointer writes. A
+ * heap
  * would serve any interval and cost a comparison chain for every connection.
  *
  * @module

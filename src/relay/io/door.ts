@@ -28,7 +28,9 @@ import type { Endpoint } from "../../../ffi/linux/socket.ts";
 import { REASONS, type RefusalReason } from "../../reasons.ts";
 import type { RelayDoor } from "../messages.ts";
 
-/** What the relay asks of the kernel. The second implementation is that of the tests without eBPF. */
+/**
+ * What the relay asks of the kernel. The second implementation is that of the tests without eBPF.
+ */
 export interface Door {
   /** Takes the row of an accepted outbound connection: what the application dialled, resolved. */
   takeSteered(
@@ -42,7 +44,10 @@ export interface Door {
   refuse(local: Endpoint, remote: Endpoint, reason: RefusalReason): void;
   /** Marks a socket towards a peer as the relay's own, before it connects. */
   markOutbound(fd: number): void;
-  /** Marks a socket towards an application, before it connects, with the client that it stands for. */
+  /**
+   * Marks a socket towards an application, before it connects, with the client that it stands
+   * for.
+   */
   markInbound(fd: number, client: Endpoint): void;
   /** From now on the kernel hands a pod's connections to this listener. */
   offerListener(slot: number, direction: "outbound" | "inbound", worker: number, fd: number): void;

@@ -1,7 +1,8 @@
 /**
  * The event loop of one worker: who is ready, whose time is up, what to do next.
  *
- * In: descriptors with handlers, deadlines, deferred actions. Out: calls. Invariant: a descriptor is
+ * In: descriptors with handlers, deadlines, deferred actions. Out: calls. Invariant: a descriptor
+ * is
  * closed only when the batch of events in which it was given up is worked off, so a number never
  * means two sockets within one batch. The loop gives the thread back to JavaScript (and so to
  * messages) only when its eventfd says that one has come: a turn of Deno's own loop for every batch
@@ -76,7 +77,8 @@ export class Loop implements Disposable {
   }
 
   /**
-   * Works until `stop`. `afterBatch` runs before each wait. `wakeFd` is raised once a message; while
+   * Works until `stop`. `afterBatch` runs before each wait. `wakeFd` is raised once a message;
+   * while
    * the inbox misses one, the loop yields after every batch and hardly waits.
    */
   async run(wakeFd: number, inbox: Inbox, afterBatch: () => void): Promise<void> {
@@ -89,7 +91,8 @@ export class Loop implements Disposable {
       if (inbox.received >= announced) continue;
       // deno-lint-ignore no-await-in-loop -- messages arrive only when this thread yields
       await nextTurn();
-      this.#settle(); // what a message has ended must not wait for the next event
+      this.#settle(); // what a message has ended must not wait for the next event,
+      afterBatch(); // nor what it has to tell
     }
     this.remove(wakeFd);
   }

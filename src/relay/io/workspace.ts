@@ -2,7 +2,8 @@
  * The buffers of one worker: three that every connection works in, and a stock to lend from.
  *
  * A connection owns no buffer. What it receives passes through the worker's own, and only what its
- * other side would not take stays behind, in a `Backlog` lent until it is sent. So an idle connection
+ * other side would not take stays behind, in a `Backlog` lent until it is sent. So an idle
+ * connection
  * costs no buffer, and a stalled one at most two backlogs. Invariant: a backlog never grows beyond
  * `BACKLOG_BYTES`; whoever has one reads no more for that direction until it is gone.
  *
@@ -13,7 +14,10 @@ import { TlsRing } from "../../../ffi/tls/ring.ts";
 import { send } from "../../../ffi/linux/socket.ts";
 import { FRAME_HEADER_BYTES, OPEN_FRAME_BYTES } from "../path/frames.ts";
 
-/** Bytes taken from a socket at once: enough to make a call's cost vanish, few enough for the cache. */
+/**
+ * Bytes taken from a socket at once: enough to make a call's cost vanish, few enough for the
+ * cache.
+ */
 export const READ_BYTES = 128 * 1024;
 /** Ciphertext: `READ_BYTES` in records, with their overhead, and room for control records. */
 const RING_BYTES = 2 * READ_BYTES;

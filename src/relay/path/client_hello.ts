@@ -1,8 +1,10 @@
 /**
  * Reads just enough of the first bytes of a connection to tell a relay from everybody else.
  *
- * In: the bytes so far, hostile or not. Out: `relay` for a TLS ClientHello that offers ALPN `weft/1`,
- * `other` for anything that can no longer become one, `more` when it is too early to say. Invariant:
+ * In: the bytes so far, hostile or not. Out: `relay` for a TLS ClientHello that offers ALPN
+ * `weft/1`,
+ * `other` for anything that can no longer become one, `more` when it is too early to say.
+ * Invariant:
  * it never reads beyond what is there, and no answer but `more` changes with further bytes.
  *
  * @module

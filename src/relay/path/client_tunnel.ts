@@ -13,7 +13,7 @@ import { Errno } from "../../../ffi/errno.ts";
 import { connect, type Endpoint } from "../../../ffi/linux/socket.ts";
 import { TlsConnection } from "../../../ffi/tls/connection.ts";
 import { alertOf, describeFaults } from "../../../ffi/tls/errors.ts";
-import { decide } from "../../compile/decide.ts";
+import { decide } from "../../compile/mod.ts";
 import { type Reason, reasonOf } from "../../reasons.ts";
 import { Waiter } from "../io/deadlines.ts";
 import type { LocalPod } from "../pods.ts";

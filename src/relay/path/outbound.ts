@@ -1,8 +1,10 @@
 /**
  * A connection that a pod of this node opens: from its acceptance to the stream that carries it.
  *
- * In: what the outbound listener accepted. Out: a stream over a tunnel, plain bytes where that is the
- * decision, or a RST to the application and an event that names the reason. Invariant: the kernel has
+ * In: what the outbound listener accepted. Out: a stream over a tunnel, plain bytes where that is
+ * the
+ * decision, or a RST to the application and an event that names the reason. Invariant: the kernel
+ * has
  * decided already, and the relay decides again by the same function from its own World; what the
  * kernel could not know yet (a peer that is not ready) waits here, for the patience interval.
  *
@@ -16,7 +18,7 @@ import {
   peerName,
   socketName,
 } from "../../../ffi/linux/socket.ts";
-import { decide } from "../../compile/decide.ts";
+import { decide } from "../../compile/mod.ts";
 import type { Reason } from "../../reasons.ts";
 import { Waiter } from "../io/deadlines.ts";
 import type { RelayPod } from "../messages.ts";

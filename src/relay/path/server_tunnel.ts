@@ -6,7 +6,8 @@
  * check nothing is sent to the application, not even a SYN (but see `Sniffer`); and a frame for
  * which there is no stream is thrown away, never delivered to another.
  *
- * A client that agrees to `weft/1` is a relay and speaks frames. Any other has brought a certificate
+ * A client that agrees to `weft/1` is a relay and speaks frames. Any other has brought a
+ * certificate
  * of its own; its bytes go to the application as they are.
  *
  * @module
@@ -14,7 +15,7 @@
 
 import { TlsConnection } from "../../../ffi/tls/connection.ts";
 import { alertOf, describeFaults } from "../../../ffi/tls/errors.ts";
-import { decide } from "../../compile/decide.ts";
+import { decide } from "../../compile/mod.ts";
 import { REASONS, type RefusalReason } from "../../reasons.ts";
 import { Waiter } from "../io/deadlines.ts";
 import type { Live, Shop } from "../shop.ts";

@@ -2,9 +2,13 @@
  * A connection to a PERMISSIVE port, until it is clear what it is.
  *
  * In: an accepted connection. Out: a `ServerTunnel` if it begins with a relay's ClientHello, else a
- * `Pair` of plain sockets, with every byte that has come. Invariant: the application's connection is
+ * `Pair` of plain sockets, with every byte that has come. Invariant: the application's connection
+ * is
  * opened at once and nobody waits for the other to speak: once the application has, or when the
- * client's first bytes are not a relay's, or after ten seconds, it is plaintext for good.
+ * client's first bytes are not a relay's, or after ten seconds, it is plaintext for good. Only
+ * from a
+ * pod in the mesh, whose relay is about to begin its handshake, an application's greeting is held
+ * back for two seconds: sent before, it would be in clear, and break that handshake.
  *
  * @module
  */
@@ -70,8 +74,7 @@ export class Sniffer extends Waiter implements Live {
 
   #appUser(): PlainUser {
     return {
-      // The application has spoken first, or has ended: this is no handshake of ours.
-      onReadable: () => this.#becomePlain(),
+      onReadable: () => this.#onApplication(),
       onBroken: () => this.#fail(),
       onConnected: (errno) => errno !== 0 && this.#fail(),
       onDrained: () => {},
@@ -93,6 +96,17 @@ export class Sniffer extends Waiter implements Live {
     else if (guess === "relay") this.#becomeTunnel();
   }
 
+  /** The application has spoken first, or has ended: no handshake of ours, unless one is due. */
+  #onApplication(): void {
+    if (!this.#isFromMesh) return this.#becomePlain();
+    this.#app?.pause();
+    this.#shop.deadlines.greeting.set(this, this.#shop.loop.nowMs);
+  }
+
+  get #isFromMesh(): boolean {
+    return this.#shop.world.place(this.#facts.remote.address).source === "mesh";
+  }
+
   #becomeTunnel(): void {
     const app = this.#app;
     if (app === null || this.#done) return;
@@ -112,9 +126,7 @@ export class Sniffer extends Waiter implements Live {
     }
     this.#leave();
     this.#shop.reporter.count("connections_open");
-    if (this.#shop.world.place(this.#facts.remote.address).source === "mesh") {
-      this.#shop.reporter.count("plaintext_from_mesh");
-    }
+    if (this.#isFromMesh) this.#shop.reporter.count("plaintext_from_mesh");
     const pair = new Pair(this.#shop, this.#facts);
     pair.join(this.#client, app);
     if (this.#seen.length > 0) app.deliver(this.#seen, 0, this.#seen.length);

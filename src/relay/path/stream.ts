@@ -1,9 +1,12 @@
 /**
  * One application connection over a tunnel: bytes both ways, half-close, abort, back-pressure.
  *
- * In: the application's socket and a tunnel, framed (`weft/1`) or bare (a client that brought its own
- * certificate). Out: calls to a `StreamOwner` when it is over. Invariant: each direction ends exactly
- * once, by an end or by an abort of both; an end is passed on only behind all bytes before it; and a
+ * In: the application's socket and a tunnel, framed (`weft/1`) or bare (a client that brought its
+ * own
+ * certificate). Out: calls to a `StreamOwner` when it is over. Invariant: each direction ends
+ * exactly
+ * once, by an end or by an abort of both; an end is passed on only behind all bytes before it;
+ * and a
  * side that does not take its bytes stops the reading of the other, so that a stream holds at most
  * one turn's bytes in each direction.
  *
@@ -85,7 +88,9 @@ export class Stream implements PlainUser {
     this.#tunnel.flush();
   }
 
-  /** Server: the application has accepted; OPENED goes with the next frame, or with `flushPrefix`. */
+  /**
+   * Server: the application has accepted; OPENED goes with the next frame, or with `flushPrefix`.
+   */
   opened(): void {
     this.#prefix = "opened";
     this.app.resume();

@@ -29,7 +29,9 @@ import { type Backlog, READ_BYTES, RECORD_BYTES, type Workspace } from "../io/wo
 export interface TunnelUser extends HandshakeChecks {
   /** The handshake is complete, for this side. */
   onHandshake(): void;
-  /** The handshake broke; an alert that says why has been sent, if it was this side that broke it. */
+  /**
+   * The handshake broke; an alert that says why has been sent, if it was this side that broke it.
+   */
   onHandshakeFailed(): void;
   /** Decrypted bytes; only now. */
   onPlaintext(bytes: Uint8Array<ArrayBuffer>, size: number): void;

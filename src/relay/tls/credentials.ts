@@ -1,7 +1,8 @@
 /**
  * What each pod shows in a handshake: a pair of TLS contexts per pod, and sessions to resume.
  *
- * In: snapshots. Out: `TlsContext`s, made when first needed. Invariant: a context, and with it every
+ * In: snapshots. Out: `TlsContext`s, made when first needed. Invariant: a context, and with it
+ * every
  * ticket that it made or will accept, belongs to one certificate, one bundle and one policy of its
  * pod; when any of them changes, a new pair takes its place and no older session resumes. Live
  * connections keep the old context alive by themselves.
@@ -14,7 +15,7 @@ import type { TlsCallbacks } from "../../../ffi/tls/callbacks.ts";
 import type { TlsSession } from "../../../ffi/tls/connection.ts";
 import { TlsContext } from "../../../ffi/tls/context.ts";
 import { TrustStore } from "../../../ffi/tls/trust.ts";
-import { parseAddress } from "../../model/address.ts";
+import { parseAddress } from "../../model/mod.ts";
 import type { RelayPod, RelaySvid } from "../messages.ts";
 import { digest, type World } from "../world.ts";
 

@@ -1,12 +1,15 @@
 /**
  * Who is on the other side of a handshake, and may it be there?
  *
- * In: the leaf that a peer showed, OpenSSL's opinion of its chain, and what the World says about the
- * peer's address. Out: the number by which OpenSSL goes on or sends a certain alert, and for weft the
+ * In: the leaf that a peer showed, OpenSSL's opinion of its chain, and what the World says about
+ * the
+ * peer's address. Out: the number by which OpenSSL goes on or sends a certain alert, and for weft
+ * the
  * reason. Invariant: `svid` is set only for a peer that passed every check; a resumed handshake, in
  * which OpenSSL asks nobody, is judged by the same function afterwards.
  *
- * The trust domain comes first: SPIFFE selects the roots by it, so a certificate of another domain is
+ * The trust domain comes first: SPIFFE selects the roots by it, so a certificate of another
+ * domain is
  * "of another domain" and not "untrusted", whoever signed it.
  *
  * @module
@@ -14,8 +17,8 @@
 
 import type { HandshakeChecks } from "../../../ffi/tls/callbacks.ts";
 import { verifyErrorText, X509Error } from "../../../ffi/tls/trust.ts";
-import { type ParsedSvid, parseSvid } from "../../identity/svid_rules.ts";
-import { checkPeer, type PeerReason } from "../../identity/verify.ts";
+import { type ParsedSvid, parseSvid } from "../../identity/mod.ts";
+import { checkPeer, type PeerReason } from "../../identity/mod.ts";
 import type { Place, World } from "../world.ts";
 
 export class PeerJudge implements HandshakeChecks {
@@ -96,7 +99,9 @@ function describe(svid: ParsedSvid): string {
     (svid.faults.length > 0 ? `: ${svid.faults.join("; ")}` : "");
 }
 
-/** Reading one costs tens of microseconds, and the same leaf comes with each connection of a pod. */
+/**
+ * Reading one costs tens of microseconds, and the same leaf comes with each connection of a pod.
+ */
 function readSvid(der: Uint8Array<ArrayBuffer>): ParsedSvid | undefined {
   const key = der.toBase64();
   const known = leaves.get(key);

@@ -1,7 +1,8 @@
 /**
  * The key log for debugging: TLS secrets in NSS format, appended to one file by all workers.
  *
- * Whoever reads the file reads the traffic: it is made 0600, and one that others can read is refused.
+ * Whoever reads the file reads the traffic: it is made 0600, and one that others can read is
+ * refused.
  *
  * @module
  */

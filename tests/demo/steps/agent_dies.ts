@@ -1,6 +1,6 @@
 /**
- * Step 7: the agent dies without a word. What it has put into the kernel goes on; STRICT stays shut,
- * the node's own probes and servers notice nothing, and a new agent takes over what it finds.
+ * Step 7: the agent dies without a word. What it has put into the kernel goes on; STRICT stays
+ * shut, the node's own probes and servers notice nothing, and a new agent takes over what it finds.
  *
  * @module
  */

@@ -2,13 +2,14 @@
  * Step 6: programs that bring a certificate of their own. Two that may come in, and five that may
  * not: each is told so by an alert of its own and leaves a reason of its own.
  *
- * Invariant: the certificates that are refused are sound in all but the one thing that is tried; all
- * of them were made by weft's own commands.
+ * Invariant: the certificates that are refused are sound in all but the one thing that is tried;
+ * all of them were made by weft's own commands.
  *
  * @module
  */
 import { findEvent } from "../events.ts";
-import { checkNothingInside, INSIDE, logLines } from "../look.ts";
+import { Inside } from "../inside.ts";
+import { checkNothingInside, logLines } from "../look.ts";
 import type { Ran, Scene } from "../scene.ts";
 import type { Step, Told } from "../step.ts";
 import { linesOf } from "../words.ts";
@@ -76,7 +77,7 @@ export const CERTIFICATES: Step = {
       clients.join(", ") || "no line",
     );
 
-    await using inside = await bed.capture("default/backend", INSIDE);
+    await using inside = await Inside.start(bed, "default/backend", 80);
     const alerts: number[] = [];
     for (const refusal of REFUSALS) {
       // deno-lint-ignore no-await-in-loop -- one after the other, as they are told

@@ -9,7 +9,8 @@
  */
 import type { Capture } from "@/tests/testbed/capture.ts";
 import { findEvent } from "../events.ts";
-import { checkNothingInside, checkSilent, INSIDE, logLines, segmentsTo } from "../look.ts";
+import { Inside } from "../inside.ts";
+import { checkNothingInside, checkSilent, logLines, segmentsTo } from "../look.ts";
 import { Recording } from "../recording.ts";
 import type { Scene } from "../scene.ts";
 import type { Step, Told } from "../step.ts";
@@ -64,7 +65,7 @@ export const OUTSIDE: Step = {
     const backend = await bed.pod("default/backend");
     const before = await logLines(bed, "default/backend");
     await using recording = await Recording.start(bed, "default/backend", { port: RECORDER_PORT });
-    await using inside = await bed.capture("default/backend", INSIDE);
+    await using inside = await Inside.start(bed, "default/backend", 80);
     for (const way of WAYS) {
       // deno-lint-ignore no-await-in-loop -- one after the other, as they are told
       await tryWay(scene, told, way, { address: backend.addresses[0] ?? "", port: 80 });
@@ -99,7 +100,7 @@ async function tryWay(
   await using arrived = await bed.capture("default/backend", { filter });
   const since = Date.now();
   const script = `trap '' PIPE; exec 3<>/dev/tcp/${address}/${port} || exit 7; ${way.send}; ` +
-    `timeout 2 cat <&3`;
+    `timeout 0.5 cat <&3`;
   const host = address.includes(":") ? `[${address}]` : address;
   const ran = await scene.run(told, bed, "outside", ["bash", "-c", script], {
     as: `{ ${way.shown}; } >/dev/tcp/${host}/${port}`,

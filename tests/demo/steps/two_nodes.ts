@@ -3,12 +3,14 @@
  * issuer of one node and would like to be a pod of the other.
  *
  * The thief's certificates are made with openssl alone. One of them, for a pod of the robbed node
- * itself, is accepted: it shows that the others are refused for what they claim, not for their form.
+ * itself, is accepted: it shows that the others are refused for what they claim, and not for their
+ * form.
  *
  * @module
  */
 import { findEvent } from "../events.ts";
-import { checkNamed, checkNothingInside, INSIDE, logLines } from "../look.ts";
+import { Inside } from "../inside.ts";
+import { checkNamed, checkNothingInside, logLines } from "../look.ts";
 import type { Ran, Scene } from "../scene.ts";
 import type { Step, Told } from "../step.ts";
 import { clearWords, segmentsOf } from "../wire.ts";
@@ -138,7 +140,7 @@ async function steal(scene: Scene, told: Told): Promise<void> {
   told.check("as the thief's own pod: comes in", mine.code === 0, pageOf(mine));
 
   const before = await logLines(bed, "default/backend");
-  await using inside = await bed.capture("default/backend", INSIDE);
+  await using inside = await Inside.start(bed, "default/backend", 80);
   for (const attempt of ATTEMPTS) {
     // deno-lint-ignore no-await-in-loop -- one after the other, as they are told
     await tryStolen(scene, told, attempt);

@@ -1,11 +1,13 @@
 /**
- * A client for tests, run in a pod, on a node or outside: `dialer.ts WHAT HOST PORT [MORE]`. It prints
+ * A client for tests, run in a pod, on a node or outside: `dialer.ts WHAT HOST PORT [MORE]`. It
+ * prints
  * one JSON object; a connection that fails is an answer, not a failure of the program.
  *
  * - `read`: says nothing and reads to the end, or the first bytes with MORE = `first`
  * - `send`: sends MORE bytes, ends its direction, reads to the end
  * - `fetch`: asks a source for MORE bytes and hashes them
  * - `flood`: writes until nothing has been taken for a second, without reading
+ * - `again`: MORE connections, one after the other, each read to its end
  * - `many`: MORE connections at once, each exchanging a line with an echo
  * - `hold`: a line of standard input is sent, what comes back is a line of output
  *
@@ -22,6 +24,7 @@ if (import.meta.main) {
     send,
     fetch: fetchBytes,
     flood,
+    again,
     many,
     hold,
   };
@@ -111,6 +114,19 @@ async function flood(to: Target): Promise<Report> {
   // Stays connected, so that who is in between can be looked at, until its input ends.
   for await (const _ of Deno.stdin.readable) continue;
   return { taken };
+}
+
+async function again(to: Target, more: string): Promise<Report> {
+  let served = 0;
+  for (let round = 0; round < Number(more); round++) {
+    // deno-lint-ignore no-await-in-loop -- one after the other is what is asked for
+    const connection = await Deno.connect(to);
+    // deno-lint-ignore no-await-in-loop
+    const got = await readAll(connection).catch(nameOf);
+    if (!got.startsWith("{")) return { served, failed: 1, first: got };
+    served++;
+  }
+  return { served, failed: 0 };
 }
 
 async function many(to: Target, more: string): Promise<Report> {

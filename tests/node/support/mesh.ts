@@ -239,6 +239,21 @@ export function url(address: string, port = 80, path = "/"): string {
   return `http://${address.includes(":") ? `[${address}]` : address}:${port}${path}`;
 }
 
+/** Fails unless every answer, of a client that spoke to the habit `who`, is the application's. */
+export function assertServed(answers: readonly Answer[], who = "it"): void {
+  for (const { answered, text, error } of answers) {
+    assert.match(answered ?? text ?? `${who} is refused: ${error}`, /^{"client":/);
+  }
+}
+
+/** Fails if the application answered. A relay that refuses may end the connection instead of resetting it. */
+export function assertRefused(answers: readonly Answer[], who = "it"): void {
+  for (const { answered, error } of answers) {
+    const what = error ?? (answered === "" ? "end" : `${who} is served: ${answered}`);
+    assert.match(what, /^(ConnectionRefused|ConnectionReset|BrokenPipe|end)$/);
+  }
+}
+
 /** Asks until it holds; fails with `what` after ten seconds. */
 export async function eventually(
   what: string,

@@ -13,7 +13,9 @@ import type { NodeState, PodState, TestbedState } from "../state.ts";
 import * as plan from "./plan.ts";
 import type { Manifest, ObjectKey, Source } from "./source.ts";
 
-/** Writes a Node document per node, and the Service of the cluster's DNS with its EndpointSlices. */
+/**
+ * Writes a Node document per node, and the Service of the cluster's DNS with its EndpointSlices.
+ */
 export function writeCluster(state: TestbedState, source: Source): void {
   for (const node of state.nodes) source.putValue(nodeObject(node));
   const metadata = { name: "kube-dns", namespace: "kube-system" };

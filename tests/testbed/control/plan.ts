@@ -1,5 +1,6 @@
 /**
- * Which address belongs to what in a testbed. Every testbed has the same plan: its wire is a network
+ * Which address belongs to what in a testbed. Every testbed has the same plan: its wire is a
+ * network
  * namespace that nothing else is connected to, so two testbeds cannot collide, and an address in a
  * log means the same thing in every run.
  *

@@ -4,7 +4,8 @@
  * is about the line that the user wrote; an object that is new gets a file of its own,
  * `kind-namespace-name.yaml`.
  *
- * Invariant: a file is replaced by rename, so that an agent never reads half of one; and the directory
+ * Invariant: a file is replaced by rename, so that an agent never reads half of one; and the
+ * directory
  * is the only memory: it is read anew by every command.
  *
  * @module
@@ -179,7 +180,9 @@ async function listYaml(directory: string, below = ""): Promise<string[]> {
   return names.sort();
 }
 
-/** Splits at document markers; by the grammar of YAML no scalar holds one at the start of a line. */
+/**
+ * Splits at document markers; by the grammar of YAML no scalar holds one at the start of a line.
+ */
 function splitDocuments(text: string): string[] {
   return text.split(/^---(?:[ \t]+#.*|[ \t]*)\r?\n/m)
     .map((part) => part === "" || part.endsWith("\n") ? part : `${part}\n`)

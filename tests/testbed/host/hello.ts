@@ -1,6 +1,7 @@
 /**
  * The page of the image `nginxdemos/hello:plain-text`, served by the host's nginx: no image can be
- * pulled here, and what the page says (which server, which name, which request) is what is looked at.
+ * pulled here, and what the page says (which server, which name, which request) is what is looked
+ * at.
  * Each pod has an nginx of its own, with all of its files in the pod's directory; the access log
  * begins with the address of the client, as the application saw it.
  *

@@ -1,10 +1,12 @@
 /**
- * Pods: a sandbox (network, mount and UTS namespace, held by one sleeping process) and a process per
+ * Pods: a sandbox (network, mount and UTS namespace, held by one sleeping process) and a process
+ * per
  * container, all in the pod's cgroup. A container's command runs with the host's programs; one
  * without a command serves the hello page. A container that ends is not started again: it is
  * reported.
  *
- * In: what to run and where. Out: a pod whose processes run; `podReady` tells when its ports listen.
+ * In: what to run and where. Out: a pod whose processes run; `podReady` tells when its ports
+ * listen.
  * Invariant: readiness is read from the pod's socket table, never probed with a connection, so that
  * no policy and no application sees the test bed.
  *
@@ -34,7 +36,9 @@ export interface EnvironmentVariable {
   readonly valueFrom?: { readonly fieldRef?: { readonly fieldPath: string } };
 }
 
-/** Makes the sandbox and returns the process that holds it. `port` is absent on the host network. */
+/**
+ * Makes the sandbox and returns the process that holds it. `port` is absent on the host network.
+ */
 export async function createSandbox(
   state: TestbedState,
   pod: PodState,

@@ -1,3 +1,8 @@
+/**
+ * Settings become one frozen Config, or an error that names the option.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parseConfig, parseDurationMs, type Settings } from "@/src/config.ts";

@@ -1,3 +1,8 @@
+/**
+ * The log: one line of JSON per event, and no secret in it.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ConfigError, formatError } from "@/src/errors.ts";

@@ -1,3 +1,8 @@
+/**
+ * The commands, run in this process: what they print and how they exit, with and without an agent.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import manifest from "@/deno.json" with { type: "json" };
@@ -54,7 +59,7 @@ describe("weft", () => {
     assert.equal(VERSION, manifest.version);
   });
 
-  it("teaches: every command has a description, and help with an example and a status", async () => {
+  it("teaches: every command has a description, and its help an example", async () => {
     const { out, status } = await weft("--help");
     assert.equal(status, 0);
     for (
@@ -87,6 +92,14 @@ describe("weft", () => {
       assert.match(err, message);
     });
   }
+
+  it("prints a unit whose words survive systemd, and CRDs that kubectl would take", async () => {
+    const unit = await weft(["install", "systemd", "--source", "/etc/my 100%"]);
+    assert.match(unit.out, /^ExecStart=\/usr\/local\/bin\/weft run --source "\/etc\/my 100%%"$/m);
+    const crds = (await weft("install crds")).out.split("\n---\n");
+    assert.equal(crds.length, 2);
+    for (const crd of crds) assert.match(crd, /^kind: CustomResourceDefinition$/m);
+  });
 
   it("ends quietly when nobody reads its answer any more", async () => {
     const onOut = () => {
@@ -180,7 +193,7 @@ describe("with an agent", () => {
     view.failures = [{ pod: "default/own", reason: "its namespace is gone" }];
     const { status, out } = await weft(`status --run-dir ${runDir}`);
     assert.equal(status, 1);
-    assert.match(out, /DEGRADED.*\n {2}! pod default\/own is not attached/);
+    assert.match(out, /DEGRADED.*\n {2}! pod default\/own is NOT GUARDED/);
   });
 
   it("status shows rejected documents with their place, and stays healthy", async () => {
@@ -291,6 +304,28 @@ describe("with an agent", () => {
     });
     assert.equal(status, 3);
     assert.match(err, /the agent has ended/);
+  });
+});
+
+describe("with an agent that is killed", () => {
+  it("monitor says so and exits 3", async () => {
+    const listener = Deno.listen({ transport: "unix", path: `${runDir}/weft.sock` });
+    const killed = (async () => {
+      for await (const connection of listener) {
+        const request = await connection.read(new Uint8Array(4096));
+        if (request === null) connection.close(); // it only looked whether somebody is there
+        else {
+          const head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+          await connection.write(new TextEncoder().encode(`${head}1\r\n\n\r\n`));
+          connection.close();
+          return;
+        }
+      }
+    })();
+    const { status, err } = await weft(`monitor --run-dir ${runDir}`);
+    assert.equal(status, 3);
+    assert.equal(err, "weft: the agent has ended\n");
+    await killed;
   });
 });
 

@@ -1,3 +1,9 @@
+/**
+ * Explanations on the manifests of `tests/cli` and the seed's policy, against golden screens.
+ * WEFT_GOLDEN=update writes the screens anew.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { explanationText } from "@/src/cli/explain_text.ts";

@@ -1,3 +1,8 @@
+/**
+ * The feed: order, bounds, and what a slow reader is told.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { EventBody } from "@/src/observe/event.ts";

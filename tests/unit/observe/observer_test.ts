@@ -1,3 +1,8 @@
+/**
+ * Records become events with words and pods; counters become metrics.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { WeftEvent, WeftHook, WeftReason, WeftVerdict } from "@/bpf/layout.gen.ts";

@@ -1,3 +1,8 @@
+/**
+ * The list of reasons and the counters agree with `bpf/layout.h`, and each reason has its words.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { WeftCounter, WeftReason } from "@/bpf/layout.gen.ts";

@@ -1,3 +1,8 @@
+/**
+ * The agent's socket, asked over a real one.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { AgentClient } from "@/src/cli/client.ts";

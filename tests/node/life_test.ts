@@ -1,0 +1,165 @@
+/**
+ * An agent is killed, started twice, loses its source, and goes: what it promised holds all the
+ * time.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { findLeft, kernelObjects } from "@/tests/demo/leftovers.ts";
+import { HABITS } from "./support/habits.ts";
+import {
+  assertRefused,
+  assertServed,
+  ENROLLED,
+  eventually,
+  Mesh,
+  pod,
+  policy,
+} from "./support/mesh.ts";
+
+const NODE = "node-1";
+
+describe("the life of an agent", { timeout: 120_000 }, () => {
+  let mesh: Mesh;
+  let addresses: readonly [string, string];
+  let source: string;
+
+  before(async () => {
+    mesh = await Mesh.up({
+      documents: [
+        pod({ name: "server", runs: "talker" }),
+        pod({ name: "client", labels: ENROLLED }),
+        pod({ name: "plain" }),
+        policy("server", "STRICT"),
+      ],
+    });
+    addresses = await mesh.addresses("default/server");
+    source = (await mesh.bed.describe()).source;
+  });
+
+  after(() => mesh[Symbol.asyncDispose]());
+
+  const tryAll = (from: string) =>
+    Promise.all(addresses.map((address) => mesh.dial(from, "send", address, HABITS.who, 100)));
+
+  const checkRefused = async (from: string) => assertRefused(await tryAll(from), from);
+  const checkServed = async (from: string) => assertServed(await tryAll(from), from);
+
+  const checkInForce = () =>
+    Promise.all([
+      checkRefused("outside"),
+      checkRefused("default/plain"),
+      checkServed("default/client"),
+      checkServed(NODE),
+    ]);
+
+  it("SIGKILL leaves plaintext refused and the node served, and a new agent takes over", async () => {
+    await using relayed = await mesh.hold("default/client", addresses[0]);
+    await using probe = await mesh.hold(NODE, addresses[1]);
+    const { revision } = (await mesh.status(NODE)).datapath;
+    await mesh.bed.kill(NODE, "KILL");
+    assert.match(await relayed.end(), /ConnectionReset|end/);
+    await checkRefused("outside");
+    await checkRefused("default/plain");
+    await checkRefused("default/client");
+    await checkServed(NODE);
+    assert.equal(await probe.ask("alive"), "alive");
+    await mesh.bed.start(NODE);
+    assert.equal(await probe.ask("still alive"), "still alive");
+    await checkInForce();
+    assert.ok((await mesh.status(NODE)).datapath.revision >= revision, "the plan began anew");
+  });
+
+  it("SIGKILL three times in a row changes nothing", async () => {
+    for (let round = 0; round < 3; round++) {
+      // deno-lint-ignore no-await-in-loop -- one life after the other
+      await mesh.bed.kill(NODE, "KILL");
+      // deno-lint-ignore no-await-in-loop
+      await mesh.bed.start(NODE);
+    }
+    await checkInForce();
+  });
+
+  it("SIGTERM leaves plaintext refused, too", async () => {
+    await mesh.bed.kill(NODE, "TERM");
+    await checkRefused("outside");
+    await checkRefused("default/plain");
+    await checkServed(NODE);
+    await mesh.bed.start(NODE);
+    await checkInForce();
+  });
+
+  it("a second agent is not let into the same run directory", async () => {
+    const { code, stderr } = await mesh.weft(NODE, "run", "--source", source);
+    assert.notEqual(code, 0);
+    assert.match(stderr, /another agent is using it/);
+    await checkInForce();
+  });
+
+  it("an invalid document is named with file and line, and the rest counts", async () => {
+    const file = `${source}/broken.yaml`;
+    const text = policy("plain", "STRICT").replace('"mode":"STRICT"', '\n\n"mode":"STRICKT"');
+    await Deno.writeTextFile(file, text);
+    await eventually("the rejection is shown", async () => {
+      const { rejections } = (await mesh.status(NODE)).source;
+      return rejections.some((each) => each.file.endsWith("broken.yaml"));
+    });
+    const { stdout } = await mesh.weft(NODE, "status");
+    assert.match(stdout, /broken\.yaml:3\b/);
+    await checkInForce();
+    await Deno.remove(file);
+    await eventually("it is forgotten", async () => {
+      return (await mesh.status(NODE)).source.rejections.length === 0;
+    });
+  });
+
+  const checkSourceFailure = async () => {
+    await eventually("the failure is shown", async () => {
+      return (await mesh.status(NODE)).source.failure !== undefined;
+    });
+    assert.equal((await mesh.weft(NODE, "status")).code, 1);
+    await checkInForce();
+  };
+
+  const checkSourceBack = async () => {
+    await eventually("the source is back", async () => {
+      return (await mesh.status(NODE)).source.failure === undefined;
+    });
+    assert.equal((await mesh.weft(NODE, "status")).code, 0);
+    await checkInForce();
+  };
+
+  it("a source without any document left keeps everything in force", async () => {
+    const files = [...Deno.readDirSync(source)].map(({ name }) => name)
+      .filter((name) => name.endsWith(".yaml"));
+    const aside = `${source}.aside`;
+    Deno.mkdirSync(aside);
+    for (const name of files) Deno.renameSync(`${source}/${name}`, `${aside}/${name}`);
+    await checkSourceFailure();
+    for (const name of files) Deno.renameSync(`${aside}/${name}`, `${source}/${name}`);
+    Deno.removeSync(aside);
+    await checkSourceBack();
+  });
+
+  it("a source that vanishes keeps everything in force", async () => {
+    Deno.renameSync(source, `${source}.away`);
+    try {
+      await checkSourceFailure();
+    } finally {
+      Deno.renameSync(`${source}.away`, source);
+    }
+    await checkSourceBack();
+  });
+
+  it("uninstall leaves no link, map, pin or process, and the pods as they were", async () => {
+    const node = await mesh.bed.node(NODE);
+    const before = await kernelObjects(node);
+    assert.ok(before.links.length > 0 && before.pins.length > 0);
+    const { code, stderr } = await mesh.weft(NODE, "uninstall");
+    assert.equal(code, 0, stderr);
+    const left = await findLeft(node, before);
+    for (const [kind, ids] of Object.entries(left)) assert.deepEqual(ids, [], kind);
+    await Promise.all(["outside", "default/plain", "default/client", NODE].map(checkServed));
+  });
+});
