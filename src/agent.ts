@@ -16,7 +16,7 @@ import type { Config } from "./config.ts";
 import { openAuthority } from "./identity/mod.ts";
 import { openDatapath } from "./load/mod.ts";
 import { openLog } from "./log.ts";
-import { Observer, serveAgent } from "./observe/mod.ts";
+import { lockRunDirectory, Observer, serveAgent } from "./observe/mod.ts";
 import { startRelay } from "./relay/mod.ts";
 import { DRAIN_MS, PEER_PATIENCE_MS, REPAIR_INTERVAL_MS, SWEEP_INTERVAL_MS } from "./limits.ts";
 import { hasOtherNodes, watchDirectory } from "./watch/mod.ts";
@@ -28,18 +28,18 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
   const until = AbortSignal.any([signal, stop.signal]);
   await using stack = new AsyncDisposableStack(); // disposes in reverse
 
+  const lock = lockRunDirectory(config.runDirectory); // before the pins are touched; the server's
   const datapath = stack.use(openDatapath({ ...config, patienceMs: PEER_PATIENCE_MS, log }));
   const { directory, nodesDirectory: nodesDir } = config.source;
   // A node among others that makes a root of its own could talk to nobody: it must be given one.
   const allowInit = !(await hasOtherNodes(nodesDir, config.node));
   const authority = stack.use(await openAuthority({ ...config, allowInit, log }));
-  let observer: Observer | undefined;
   const relay = stack.use(
     await startRelay(config, {
       door: datapath.door,
       log,
       workerUrl: workerUrl("relay/worker"),
-      onEvent: (event) => observer?.onRelayEvents([event]),
+      onEvent: (event) => observer.onRelayEvents([event]),
     }),
   );
   const agent = new AgentState({
@@ -50,10 +50,10 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
     relay,
     stop: () => stop.abort(),
   });
-  observer = stack.use(
+  const observer: Observer = stack.use(
     new Observer({ state: () => agent.state(), counters: () => datapath.counters() }),
   );
-  stack.use(serveAgent({ view: agent, observer, log }));
+  stack.use(serveAgent({ view: agent, observer, log, lock }));
   stack.use(authority.onChange(() => agent.refresh()));
   stack.use(every(REPAIR_INTERVAL_MS, () => agent.repair()));
   stack.use(every(SWEEP_INTERVAL_MS, () => datapath.sweep()));

@@ -124,7 +124,9 @@ export class AgentState implements AgentView {
       roots: authority.roots,
       svids: this.#certified().flatMap((workload) => {
         const svid = this.#svidOf(workload);
-        return svid ? [{ ...svid, pod: workload.key }] : [];
+        if (!svid) return [];
+        const { spiffeId, subject, fingerprint, notBeforeMs, notAfterMs } = svid;
+        return [{ pod: workload.key, spiffeId, subject, fingerprint, notBeforeMs, notAfterMs }];
       }),
       ...(failure !== undefined && { failure }),
     };

@@ -9,7 +9,6 @@ import { opensslOf } from "./usage.ts";
 
 /** Lines about the machine and the programs. */
 export async function describeMachine(stage: Stage): Promise<string[]> {
-  const { release } = JSON.parse(JSON.stringify({ release: Deno.osRelease() }));
   const model = /^model name\s*: (.*)$/m.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1];
   const [load] = Deno.loadavg();
   const version = async (program: string, flag: string, pattern: RegExp) =>
@@ -21,12 +20,14 @@ export async function describeMachine(stage: Stage): Promise<string[]> {
   const openssl = (name: "nginx" | "haproxy" | "weft") =>
     opensslOf(stage.path(name).proxies.client[0] ?? 0);
   return [
-    `machine: Linux ${release}, ${navigator.hardwareConcurrency} processors (${model ?? "?"}), ` +
+    `machine: Linux ${Deno.osRelease()}, ${navigator.hardwareConcurrency} processors (${
+      model ?? "?"
+    }), ` +
     `load ${load?.toFixed(2)} at the start; all share them: clients, servers and proxies`,
     `weft: ${openssl("weft")}`,
     `peers: ${nginx} with ${openssl("nginx")}; ${haproxy} with ${openssl("haproxy")}`,
     `       (what this system's users have; weft carries its own)`,
-    `all: TLS 1.3, ${stage.cipher}, ECDSA P-256, mutual, two hops; peers with resumption, and a ` +
-    `thread a processor`,
+    `all: TLS 1.3, ${stage.cipher}, ECDSA P-256, mutual, two hops, resumption, ` +
+    `${stage.threads} thread(s) a hop (the two nodes share the processors)`,
   ];
 }

@@ -17,6 +17,8 @@ figures are medians of the rounds, ratios are taken within a round: "median (low
 
   --quick       one round (about a minute); five rounds otherwise (about seven)
   --rounds N    that many
+  --threads N   relay threads of each node and threads of each peer's hop (default: half of the
+                processors, which the two nodes share)
   --only LOAD   of up1 down1 up4 down4 keep1 keep32 new16 idle
   --json FILE   write every sample there, too
 
@@ -53,7 +55,7 @@ async function main(args: readonly string[]): Promise<number> {
 
 function parse(
   args: readonly string[],
-): Pick<RelayBenchOptions, "rounds" | "only" | "json"> | undefined {
+): Pick<RelayBenchOptions, "rounds" | "threads" | "only" | "json"> | undefined {
   try {
     const { values, positionals } = parseArgs({
       args: [...args],
@@ -61,20 +63,29 @@ function parse(
       options: {
         quick: { type: "boolean" },
         rounds: { type: "string" },
+        threads: { type: "string" },
         only: { type: "string" },
         json: { type: "string" },
       },
     });
     const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
-    if (positionals.join(" ") !== "relay" || !(Number.isInteger(rounds) && rounds > 0)) return;
+    const threads = Number(values.threads ?? Math.max(1, navigator.hardwareConcurrency >> 1));
+    if (positionals.join(" ") !== "relay" || !isCount(rounds) || !isCount(threads)) {
+      return undefined;
+    }
     return {
       rounds,
+      threads,
       ...(values.only !== undefined && { only: values.only.split(",") }),
       ...(values.json !== undefined && { json: values.json }),
     };
   } catch {
     return undefined;
   }
+}
+
+function isCount(value: number): boolean {
+  return Number.isInteger(value) && value > 0;
 }
 
 function write(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {

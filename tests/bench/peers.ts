@@ -4,7 +4,7 @@
  * In: certificates, the address of the server's node, the cipher that weft negotiates. Out: for
  * each
  * peer the configuration of both hops. Invariant: every peer has the same cipher, key type, mutual
- * verification, session resumption and as many threads as there are processors, as weft has.
+ * verification, session resumption and number of threads that weft has.
  *
  * The client's hop listens on the pod's own loopback and speaks TLS to the server's hop, which
  * speaks
@@ -41,6 +41,8 @@ export interface PeerContext {
   readonly server: string;
   /** name of the TLS 1.3 cipher suite */
   readonly cipher: string;
+  /** of each hop */
+  readonly threads: number;
 }
 
 /** Ports on which the applications listen. */
@@ -73,7 +75,7 @@ function nginx(name: PeerName, ports: Ports, tuning: string): Peer {
     name,
     ports,
     command: (file) => ["nginx", "-c", file],
-    configure: (side, { directory, server, cipher }) => {
+    configure: (side, { directory, server, cipher, threads }) => {
       const hops = (Object.keys(ports) as (keyof Ports)[]).map((kind) =>
         side === "client"
           ? `server { listen 127.0.0.1:${ports[kind]} backlog=4096;
@@ -83,7 +85,7 @@ function nginx(name: PeerName, ports: Ports, tuning: string): Peer {
       );
       return `daemon off; pid ${directory}/${name}-${side}.pid;
 error_log ${directory}/${name}-${side}.log;
-user root; worker_processes auto; worker_rlimit_nofile ${2 * CONNECTIONS_MAX};
+user root; worker_processes ${threads}; worker_rlimit_nofile ${2 * CONNECTIONS_MAX};
 ${NGINX_STREAM}
 events { worker_connections ${CONNECTIONS_MAX}; }
 stream {
@@ -119,7 +121,7 @@ function haproxy(name: PeerName, ports: Ports, tuning: string): Peer {
     name,
     ports,
     command: (file) => ["haproxy", "-db", "-f", file],
-    configure: (side, { directory, server, cipher }) => {
+    configure: (side, { directory, server, cipher, threads }) => {
       const hops = (Object.keys(ports) as (keyof Ports)[]).map((kind) =>
         side === "client"
           ? `listen ${kind}
@@ -135,7 +137,7 @@ function haproxy(name: PeerName, ports: Ports, tuning: string): Peer {
       );
       return `global
   maxconn ${CONNECTIONS_MAX}
-  nbthread ${navigator.hardwareConcurrency}
+  nbthread ${threads}
   ssl-default-bind-options ssl-min-ver TLSv1.3
   ssl-default-server-options ssl-min-ver TLSv1.3
   ssl-default-bind-ciphersuites ${cipher}

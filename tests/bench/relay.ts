@@ -18,6 +18,8 @@ import { cpuSeconds } from "./usage.ts";
 
 export interface RelayBenchOptions {
   readonly rounds: number;
+  /** relay threads of each node, and threads of each hop of the peers */
+  readonly threads: number;
   /** names of loads, or "idle"; all without it */
   readonly only?: readonly string[];
   /** file for every sample */
@@ -33,7 +35,7 @@ export interface RelayBenchOptions {
 export async function benchRelay(options: RelayBenchOptions): Promise<number> {
   const wanted = (name: string) => options.only?.includes(name) ?? true;
   options.progress("bringing up two testbeds\n");
-  await using stage = await Stage.open(options.signal);
+  await using stage = await Stage.open(options.threads, options.signal);
   const machine = await describeMachine(stage);
   const record = new Notebook(options);
   const loads = LOADS.filter(({ name }) => wanted(name));

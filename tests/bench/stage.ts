@@ -41,26 +41,30 @@ export class Stage implements AsyncDisposable {
   readonly paths: ReadonlyMap<PathName, Path>;
   /** The cipher suite that weft negotiates, and so everyone. */
   readonly cipher: string;
+  /** Relay threads of each node, and so of each hop. */
+  readonly threads: number;
   readonly #beds: readonly Testbed[];
 
-  private constructor(beds: readonly Testbed[], paths: readonly Path[], cipher: string) {
+  private constructor(beds: readonly Testbed[], paths: readonly Path[], context: PeerContext) {
     this.#beds = beds;
     this.paths = new Map(paths.map((path) => [path.name, path]));
-    this.cipher = cipher;
+    this.cipher = context.cipher;
+    this.threads = context.threads;
   }
 
   /** Brings everything up. */
-  static async open(signal: AbortSignal): Promise<Stage> {
+  static async open(threads: number, signal: AbortSignal): Promise<Stage> {
     const source = new URL("manifests", import.meta.url).pathname;
     const beds: Testbed[] = [];
     try {
       const bare = await Testbed.up({ source, nodes: 2, agents: false, signal });
       beds.push(bare);
-      const mesh = await Testbed.up({ source, nodes: 2, signal });
+      const agentArgs = ["--workers", String(threads)];
+      const mesh = await Testbed.up({ source, nodes: 2, agentArgs, signal });
       beds.push(mesh);
       await Promise.all(beds.map(startApplications));
-      const { paths, cipher } = await makePaths(bare, mesh);
-      return new Stage(beds, paths, cipher);
+      const { paths, context } = await makePaths(bare, mesh, threads);
+      return new Stage(beds, paths, context);
     } catch (error) {
       await Promise.all(beds.map((bed) => bed.down()));
       throw error;
@@ -105,14 +109,18 @@ async function preparePod(bed: Testbed, pod: string): Promise<void> {
   if (code !== 0) throw new Error(`Cannot prepare pod "${pod}": ${stderr.trim()}`);
 }
 
-async function makePaths(bare: Testbed, mesh: Testbed): Promise<{ paths: Path[]; cipher: string }> {
+async function makePaths(
+  bare: Testbed,
+  mesh: Testbed,
+  threads: number,
+): Promise<{ paths: Path[]; context: PeerContext }> {
   const address = await addressOf(bare, "default/far");
   const near = await addressOf(bare, "default/near");
   if (await addressOf(mesh, "default/far") !== address) {
     throw new Error("Cannot compare: the two testbeds are not alike");
   }
   const cipher = await negotiatedCipher(mesh, address);
-  const context: PeerContext = { directory: bare.directory, server: address, cipher };
+  const context: PeerContext = { directory: bare.directory, server: address, cipher, threads };
   await issueCertificates(bare.directory);
   const none = { client: [], server: [] };
   const direct = (
@@ -128,7 +136,7 @@ async function makePaths(bare: Testbed, mesh: Testbed): Promise<{ paths: Path[];
   });
   const agents = await agentsOf(mesh);
   return {
-    cipher,
+    context,
     paths: [
       direct("no mesh", bare, address, none),
       ...await Promise.all(PEERS.map((peer) => startPeer(bare, peer, context))),

@@ -1,4 +1,12 @@
 // deno-lint-ignore-file no-await-in-loop -- a test does one thing after the other
+/**
+ * The relay over real sockets in throw-away namespaces, with plain listeners in place of the
+ * kernel's
+ * rows: what passes, what is refused, how connections end.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { Socket } from "node:net";

@@ -1,5 +1,6 @@
 /**
- * What a pod may not send: under another's address, as a router, and what is no TCP to a STRICT pod.
+ * What a pod may not send: under another's address, as a router, and what is no TCP to a STRICT
+ * pod.
  *
  * @module
  */

@@ -78,8 +78,9 @@ describe("a Service", { timeout: 60_000 }, () => {
   }
 
   for (const name of ["server", "open"]) {
+    // Its bare name is its own host name, which is in its /etc/hosts.
     it(`leads "${name}" to itself`, async () => {
-      const answer = await mesh.dial(`default/${name}`, "send", name, 80, 100);
+      const answer = await mesh.dial(`default/${name}`, "send", `${name}.default.svc`, 80, 100);
       assertServed([answer]);
     });
   }

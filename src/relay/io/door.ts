@@ -87,7 +87,8 @@ export class MapDoor implements Door, Disposable {
     const key = connectionKey(local, remote);
     const row = this.#connections.lookup(key) ?? this.#halfOpen.lookup(key);
     const isSteered = row !== undefined && WeftConnRow.decode(row).state === WeftState.STEERED;
-    return isSteered ? local : undefined; // sk_lookup leaves the name of the socket as it was dialled
+    // sk_lookup leaves the name of the socket as it was dialled.
+    return isSteered ? local : undefined;
   }
 
   refuse(local: Endpoint, remote: Endpoint, reason: RefusalReason): void {

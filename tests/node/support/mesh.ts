@@ -246,7 +246,10 @@ export function assertServed(answers: readonly Answer[], who = "it"): void {
   }
 }
 
-/** Fails if the application answered. A relay that refuses may end the connection instead of resetting it. */
+/**
+ * Fails if the application answered. A relay that refuses may end the connection instead of
+ * resetting it.
+ */
 export function assertRefused(answers: readonly Answer[], who = "it"): void {
   for (const { answered, error } of answers) {
     const what = error ?? (answered === "" ? "end" : `${who} is served: ${answered}`);

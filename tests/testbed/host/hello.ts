@@ -44,9 +44,19 @@ http {
     location / {
       default_type text/plain;
       expires -1;
-      return 200 'Server address: $server_addr:$server_port\\nServer name: $hostname\\nDate: $time_local\\nURI: $request_uri\\nRequest ID: $request_id\\n';
+      return 200 '${PAGE}';
     }
   }
 }
 `;
 }
+
+/** What nginxdemos/hello:plain-text answers; nginx puts the variables in. */
+const PAGE = [
+  "Server address: $server_addr:$server_port",
+  "Server name: $hostname",
+  "Date: $time_local",
+  "URI: $request_uri",
+  "Request ID: $request_id",
+  "",
+].join("\\n");

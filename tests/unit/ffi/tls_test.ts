@@ -1,3 +1,9 @@
+/**
+ * The bindings to OpenSSL: contexts, sessions over memory, callbacks.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { TlsCallbacks } from "@/ffi/tls/callbacks.ts";

@@ -1,3 +1,9 @@
+/**
+ * Telling a relay's ClientHello from everything else that a first segment may hold.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";

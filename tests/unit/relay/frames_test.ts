@@ -1,3 +1,9 @@
+/**
+ * Frames of `weft/1`: written, read in any pieces, and refused where they are wrong.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";

@@ -1,3 +1,9 @@
+/**
+ * Idle tunnels: who gets one again, and which is closed when there are too many.
+ *
+ * @module
+ */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Deadlines, Waiter } from "@/src/relay/io/deadlines.ts";
