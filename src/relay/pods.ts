@@ -51,7 +51,20 @@ export class LocalPods implements Disposable {
     for (const [key, pod] of wanted) {
       const known = this.#pods.get(key);
       if (known) known.offer(pod.slot);
-      else this.#pods.set(key, new LocalPod(this.#shop, pod, this.#worker));
+      else this.#open(pod);
+    }
+  }
+
+  /** A pod whose namespace has just vanished is no reason to fail the others. */
+  #open(pod: RelayPod): void {
+    try {
+      const local = new LocalPod(this.#shop, pod, this.#worker);
+      this.#pods.set(pod.key, local); // before the kernel is told: whatever fails, it is closed
+      local.offer(pod.slot);
+    } catch (error) {
+      this.#pods.get(pod.key)?.[Symbol.dispose]();
+      this.#pods.delete(pod.key);
+      this.#shop.loop.onFault(error); // the next snapshot tries again
     }
   }
 
@@ -78,7 +91,6 @@ export class LocalPod implements Disposable {
       new Listener(shop, open(), "outbound", worker, (fd) => acceptOutbound(shop, this, fd)),
       new Listener(shop, open(), "inbound", worker, (fd) => acceptInbound(shop, this, fd)),
     ];
-    this.offer(pod.slot);
   }
 
   /** Tells the kernel where the listeners are. */

@@ -11,8 +11,8 @@ import { benchRelay, type RelayBenchOptions } from "./relay.ts";
 
 const USAGE = `Usage: scripts/bench relay [--quick] [--rounds N] [--only LOAD,…] [--json FILE]
 
-Compares a connection through two weft relays (mutual TLS, two nodes) with nginx, haproxy and no mesh,
-and weft's attested path on one node with no mesh. Takes turns between all of them in every round;
+Compares a connection through two weft relays (mutual TLS, two nodes) with nginx, haproxy and no
+mesh, and weft's attested path on one node with no mesh. Takes turns between all of them in every round;
 figures are medians of the rounds, ratios are taken within a round: "median (lowest-highest)".
 
   --quick       one round (about a minute); five rounds otherwise (about seven)

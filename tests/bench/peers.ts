@@ -103,7 +103,8 @@ const NGINX_STREAM = "load_module modules/ngx_stream_module.so;";
 function nginxClient(directory: string, cipher: string): string {
   return `
     proxy_ssl on; proxy_ssl_protocols TLSv1.3; proxy_ssl_conf_command Ciphersuites ${cipher};
-    proxy_ssl_certificate ${directory}/client.crt; proxy_ssl_certificate_key ${directory}/client.key;
+    proxy_ssl_certificate ${directory}/client.crt;
+    proxy_ssl_certificate_key ${directory}/client.key;
     proxy_ssl_trusted_certificate ${directory}/ca.crt; proxy_ssl_verify on;
     proxy_ssl_name ${SERVER_NAME};`;
 }
