@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { projectRoot } from "@/scripts/lib/terminal.ts";
 import { parseArguments, UsageError } from "@/tests/testbed/arguments.ts";
 import { findExecutable } from "./executable.ts";
 import { goOn, onInterrupt } from "./interrupt.ts";
@@ -120,6 +121,7 @@ function waitForEnter(screen: Screen): void {
 function tellKept(screen: Screen, scene: Scene): void {
   const [first = ""] = scene.directories.slice(-1);
   screen.line(" left running; to play on:");
+  screen.line(`   alias testbed=${projectRoot()}/scripts/testbed`);
   screen.line(`   cd ${scene.directory}; export WEFT_TESTBED=${first}`);
   screen.line("   testbed exec default/frontend -- curl -v http://backend:80");
   screen.line("   testbed weft node-1 -- status          # monitor, policy explain, …");
