@@ -30,13 +30,17 @@ export async function report(weft: string): Promise<void> {
 
 async function reportStarts(weft: string, scratch: string): Promise<void> {
   await Deno.chmod(scratch, 0o777);
-  const first = await timeStart(weft, scratch);
+  // A copy, for the checkout may lie where nobody but root can go.
+  const copy = `${scratch}/weft`;
+  await Deno.copyFile(weft, copy);
+  await Deno.chmod(copy, 0o755);
+  const first = await timeStart(copy, scratch);
   say(`first start      ${first.toFixed(0)} ms to the first output, unpacking included`);
   const later: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     // One at a time: they are timed.
     // deno-lint-ignore no-await-in-loop
-    later.push(await timeStart(weft, scratch));
+    later.push(await timeStart(copy, scratch));
   }
   const median = later.sort((a, b) => a - b)[(ROUNDS - 1) / 2] ?? NaN;
   say(`later starts     ${median.toFixed(0)} ms to the first output (median of ${ROUNDS})`);

@@ -90,7 +90,8 @@ describe("a connection through the mesh", { timeout: 120_000 }, () => {
   }
 
   it("never hands a greeting on in clear between two pods of the mesh", async () => {
-    // The application's greeting and the peer's ClientHello race; at once, so that each has its own.
+    // The application's greeting and the peer's ClientHello race; at once, so that each has its
+    // own.
     const [address] = await mesh.addresses("default/open");
     const answer = await mesh.dial(client, "many", address, HABITS.greet, 200);
     assert.deepEqual(answer, { served: 200, failed: 0 });

@@ -120,8 +120,12 @@ export class Capture implements AsyncDisposable {
     await this.stop();
   }
 
+  /**
+   * Until all that was received is written; on lo, where both never agree, until they stand
+   * still.
+   */
   async #drain(): Promise<void> {
-    for (;;) {
+    for (let last = "";;) {
       this.#child.kill("SIGUSR1");
       let counters: RegExpExecArray | null = null;
       while (counters === null) {
@@ -130,7 +134,9 @@ export class Capture implements AsyncDisposable {
         if (done) return;
         counters = /^(?:tcpdump: )?(\d+) packets? captured, (\d+) packets? received/.exec(value);
       }
-      if (counters[1] === counters[2]) return;
+      const seen = `${counters[1]} ${counters[2]}`;
+      if (counters[1] === counters[2] || seen === last) return;
+      last = seen;
     }
   }
 }
