@@ -2,9 +2,8 @@
  * OpenSSL's error queue, turned into values.
  *
  * The queue belongs to the thread, and `SSL_get_error` reads it: a stale entry makes the next,
- * healthy
- * connection look broken. So whoever sees a failure drains it, and then it is empty whenever an
- * operation starts; clearing it before each one would cost every record.
+ * healthy connection look broken. So whoever sees a failure drains it, and then it is empty
+ * whenever an operation starts; clearing it before each one would cost every record.
  *
  * @module
  */

@@ -4,11 +4,9 @@
  * OpenSSL reads and writes through a BIO. A BIO pair gives direct access to its two buffers, so the
  * kernel receives into one and sends from the other: no copy of weft's own, several records in one
  * `recv` and one `send`. It is shared, because a thread works on one connection at a time and
- * leaves
- * both buffers empty before the next: an idle connection costs no buffer at all. Invariant: both
- * are
- * empty between two turns of work, so data always starts at the same address (OpenSSL resets the
- * offset of a buffer that runs empty) and no pointer has to be fetched on the hot path.
+ * leaves both buffers empty before the next: an idle connection costs no buffer at all. Invariant:
+ * both are empty between two turns of work, so data always starts at the same address (OpenSSL
+ * resets the offset of a buffer that runs empty) and no pointer has to be fetched on the hot path.
  *
  * @module
  */

@@ -2,10 +2,8 @@
  * What weft calls of OpenSSL's libssl and libcrypto (3.5 or later), as data.
  *
  * Byte counts that the hot path passes are `i32` although OpenSSL's `size_t` functions exist:
- * 64-bit
- * types become BigInts and leave V8's fast calls. `SSL_do_handshake` and whatever else may call
- * back
- * into TypeScript does so synchronously, on the calling thread.
+ * 64-bit types become BigInts and leave V8's fast calls. `SSL_do_handshake` and whatever else may
+ * call back into TypeScript does so synchronously, on the calling thread.
  *
  * @module
  */

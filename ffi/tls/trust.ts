@@ -80,8 +80,7 @@ export function verifyErrorText(error: number): string {
 
 /**
  * Numbers of X509_V_*: those that weft reads, and those that it sets so that OpenSSL sends a
- * certain
- * alert (ssl_x509err2alert in ssl/statem/statem_lib.c).
+ * certain alert (ssl_x509err2alert in ssl/statem/statem_lib.c).
  */
 export const X509Error = {
   OK: 0,

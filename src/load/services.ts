@@ -3,10 +3,8 @@
  * it.
  *
  * A changed set gets a new number, is written whole, and is then put into force by the one update
- * of
- * its `services` row: a connect() meets the old set or the new one, never a mixture. Sets are
- * shared
- * by nothing, and their rows are removed after the switch.
+ * of its `services` row: a connect() meets the old set or the new one, never a mixture. Sets are
+ * shared by nothing, and their rows are removed after the switch.
  *
  * @module
  */

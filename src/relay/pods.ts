@@ -2,9 +2,8 @@
  * The pods of this node, as one worker serves them: their namespace and their two listeners.
  *
  * In: snapshots. Out: accepted connections, handed to `outbound` and `inbound`. Invariant: a pod
- * has
- * listeners exactly while it is in the snapshot with a certificate; without one nothing could be
- * authenticated, and with no listener the kernel refuses by itself.
+ * has listeners exactly while it is in the snapshot with a certificate; without one nothing could
+ * be authenticated, and with no listener the kernel refuses by itself.
  *
  * @module
  */

@@ -2,10 +2,8 @@
  * A relay worker: one thread, one epoll loop, its own listeners, pools and TLS contexts.
  *
  * In: `ToWorker` messages, each announced by the eventfd. Out: `FromWorker` messages. Invariant:
- * the
- * loop blocks the thread, so a message is read only when the eventfd says so, which counts them:
- * the
- * loop yields until as many have arrived.
+ * the loop blocks the thread, so a message is read only when the eventfd says so, which counts
+ * them: the loop yields until as many have arrived.
  *
  * @module
  */

@@ -1,9 +1,9 @@
 /**
  * The relay of one worker, put together: what `worker.ts` wraps into a thread.
  *
- * In: start parameters, a door, snapshots. Out: carried connections, events. Invariant: a
- * snapshot is
- * applied between two batches of the loop, so every connection meets either all of it or nothing.
+ * In: start parameters, a door, snapshots. Out: carried connections, events. Invariant: a snapshot
+ * is applied between two batches of the loop, so every connection meets either all of it or
+ * nothing.
  *
  * @module
  */

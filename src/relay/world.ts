@@ -2,8 +2,7 @@
  * One snapshot, indexed: whose is this address, and what does its port ask for?
  *
  * In: a `RelaySnapshot`. Out: answers about addresses. Invariant: immutable; a new snapshot makes
- * a new
- * World, and whoever judges a connection takes the World of that moment for all of it.
+ * a new World, and whoever judges a connection takes the World of that moment for all of it.
  *
  * @module
  */

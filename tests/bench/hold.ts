@@ -2,8 +2,7 @@
  * Runs in a pod: opens connections, sends one request over each, and holds them.
  *
  * In: host, port and count as arguments; the end of standard input ends it. Out: the line "held"
- * when
- * all have been answered; exit status 1 when one was not.
+ * when all have been answered; exit status 1 when one was not.
  *
  * @module
  */

@@ -2,13 +2,11 @@
  * The peers: nginx and haproxy as two TCP hops with mutual TLS 1.3, as people set them up by hand.
  *
  * In: certificates, the address of the server's node, the cipher that weft negotiates. Out: for
- * each
- * peer the configuration of both hops. Invariant: every peer has the same cipher, key type, mutual
- * verification, session resumption and number of threads that weft has.
+ * each peer the configuration of both hops. Invariant: every peer has the same cipher, key type,
+ * mutual verification, session resumption and number of threads that weft has.
  *
  * The client's hop listens on the pod's own loopback and speaks TLS to the server's hop, which
- * speaks
- * plaintext to the application over loopback: the path that weft's relays have.
+ * speaks plaintext to the application over loopback: the path that weft's relays have.
  *
  * @module
  */

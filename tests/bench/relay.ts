@@ -2,9 +2,8 @@
  * `bench relay`: what the mesh costs, beside what others cost and beside nothing.
  *
  * In: how many rounds. Out: tables, and the number of loads that failed. Invariant: one load runs
- * at a
- * time; in each round every path has its turn under every load, in an order that rotates, so that
- * what else the machine does meets all of them alike.
+ * at a time; in each round every path has its turn under every load, in an order that rotates, so
+ * that what else the machine does meets all of them alike.
  *
  * @module
  */

@@ -1,12 +1,10 @@
 /**
  * Where the benchmark plays: two testbeds from the same documents, one with weft's agents and one
  * without, each with a client on one node and a server beside it and on another. So everyone has
- * the
- * same veths, bridges and wire, and "no mesh" has no eBPF of weft's on its way.
+ * the same veths, bridges and wire, and "no mesh" has no eBPF of weft's on its way.
  *
  * In: nothing. Out: paths by name. Invariant: all processes are in the testbeds' cgroups and all
- * files
- * in their directories, so that whatever happens everything goes with them.
+ * files in their directories, so that whatever happens everything goes with them.
  *
  * @module
  */

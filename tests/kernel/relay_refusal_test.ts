@@ -1,8 +1,7 @@
 // deno-lint-ignore-file no-await-in-loop -- a test does one thing after the other
 /**
  * What the relay refuses, each fault by a certificate or a peer made for it, with the TLS alert
- * and the
- * reason that it leaves.
+ * and the reason that it leaves.
  *
  * @module
  */

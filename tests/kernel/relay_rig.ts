@@ -1,8 +1,7 @@
 // deno-lint-ignore-file no-await-in-loop -- a test does one thing after the other
 /**
  * Two pods in network namespaces of their own, joined by a veth, each with a relay worker:
- * everything
- * of the relay but eBPF. Whoever makes one disposes of it; then nothing is left.
+ * everything of the relay but eBPF. Whoever makes one disposes of it; then nothing is left.
  *
  * @module
  */

@@ -1,8 +1,7 @@
 // deno-lint-ignore-file no-await-in-loop -- a test does one thing after the other
 /**
  * The relay over real sockets in throw-away namespaces, with plain listeners in place of the
- * kernel's
- * rows: what passes, what is refused, how connections end.
+ * kernel's rows: what passes, what is refused, how connections end.
  *
  * @module
  */

@@ -1,7 +1,6 @@
 /**
  * What TCP promises an application holds through the mesh: who speaks first, half-closes, resets,
- * bulk
- * of both directions, many at once.
+ * bulk of both directions, many at once.
  *
  * @module
  */

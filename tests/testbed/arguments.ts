@@ -1,8 +1,7 @@
 /**
  * The testbed's command line, taken apart: a command, flags anywhere before `--`, positional
  * arguments, and the rest after `--`, untouched. By hand, because `exec` should cost as little as
- * it
- * can, and because what follows `--` must never be looked at.
+ * it can, and because what follows `--` must never be looked at.
  *
  * @module
  */

@@ -3,9 +3,8 @@
  * are.
  *
  * The order is a cluster's: a pod's address is in its document before its processes run, it is
- * ready
- * when its ports listen, and it is marked as going before its processes end. An agent sees nothing
- * here that it would not see there.
+ * ready when its ports listen, and it is marked as going before its processes end. An agent sees
+ * nothing here that it would not see there.
  *
  * @module
  */

@@ -3,8 +3,7 @@
  *
  * In: who waits. Out: a call to each whose time is up. Invariant: the queue is sorted without
  * sorting, because the interval is one for all; setting and clearing are a few pointer writes. A
- * heap
- * would serve any interval and cost a comparison chain for every connection.
+ * heap would serve any interval and cost a comparison chain for every connection.
  *
  * @module
  */

@@ -2,11 +2,10 @@
  * The event loop of one worker: who is ready, whose time is up, what to do next.
  *
  * In: descriptors with handlers, deadlines, deferred actions. Out: calls. Invariant: a descriptor
- * is
- * closed only when the batch of events in which it was given up is worked off, so a number never
- * means two sockets within one batch. The loop gives the thread back to JavaScript (and so to
- * messages) only when its eventfd says that one has come: a turn of Deno's own loop for every batch
- * would cost more than the work in it.
+ * is closed only when the batch of events in which it was given up is worked off, so a number
+ * never means two sockets within one batch. The loop gives the thread back to JavaScript (and so
+ * to messages) only when its eventfd says that one has come: a turn of Deno's own loop for every
+ * batch would cost more than the work in it.
  *
  * @module
  */
@@ -78,8 +77,7 @@ export class Loop implements Disposable {
 
   /**
    * Works until `stop`. `afterBatch` runs before each wait. `wakeFd` is raised once a message;
-   * while
-   * the inbox misses one, the loop yields after every batch and hardly waits.
+   * while the inbox misses one, the loop yields after every batch and hardly waits.
    */
   async run(wakeFd: number, inbox: Inbox, afterBatch: () => void): Promise<void> {
     let announced = 0;

@@ -2,10 +2,8 @@
  * One descriptor's place in the loop: which events its owner wants, now.
  *
  * Invariant: a descriptor never spins. Epoll reports a hang-up whether it is wanted or not, and
- * goes
- * on reporting it; an owner who cannot act on it yet (its other side is stalled) mutes the
- * descriptor,
- * and it comes back with the next `want`.
+ * goes on reporting it; an owner who cannot act on it yet (its other side is stalled) mutes the
+ * descriptor, and it comes back with the next `want`.
  *
  * @module
  */

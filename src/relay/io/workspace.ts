@@ -3,8 +3,8 @@
  *
  * A connection owns no buffer. What it receives passes through the worker's own, and only what its
  * other side would not take stays behind, in a `Backlog` lent until it is sent. So an idle
- * connection
- * costs no buffer, and a stalled one at most two backlogs. Invariant: a backlog never grows beyond
+ * connection costs no buffer, and a stalled one at most two backlogs. Invariant: a backlog never
+ * grows beyond
  * `BACKLOG_BYTES`; whoever has one reads no more for that direction until it is gone.
  *
  * @module

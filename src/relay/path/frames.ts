@@ -1,11 +1,10 @@
 /**
  * The frames of ALPN `weft/1`: a 5-byte header (type, big-endian length), then that many bytes.
  *
- * In: decrypted bytes in pieces of any size. Out: calls to a `FrameSink`. Invariant: nothing that a
- * peer sends makes the reader keep more than `CONTROL_BYTES_MAX` bytes, or throw: a frame that
- * breaks
- * the rules is reported once, and then the reader takes no more. DATA is never collected; it passes
- * in the pieces in which it came.
+ * In: decrypted bytes in pieces of any size. Out: calls to a `FrameSink`. Invariant: nothing that
+ * a peer sends makes the reader keep more than `CONTROL_BYTES_MAX` bytes, or throw: a frame that
+ * breaks the rules is reported once, and then the reader takes no more. DATA is never collected;
+ * it passes in the pieces in which it came.
  *
  * @module
  */

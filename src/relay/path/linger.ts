@@ -2,10 +2,8 @@
  * The last second of a refused connection: long enough for the peer to read its alert.
  *
  * Closing a socket with unread bytes sends a RST, and a RST makes the peer throw away the alert
- * that
- * it has not read yet. So the stream is ended, what still comes is thrown away, and only then is
- * the
- * socket closed.
+ * that it has not read yet. So the stream is ended, what still comes is thrown away, and only then
+ * is the socket closed.
  *
  * @module
  */

@@ -2,11 +2,10 @@
  * A connection that a pod of this node opens: from its acceptance to the stream that carries it.
  *
  * In: what the outbound listener accepted. Out: a stream over a tunnel, plain bytes where that is
- * the
- * decision, or a RST to the application and an event that names the reason. Invariant: the kernel
- * has
- * decided already, and the relay decides again by the same function from its own World; what the
- * kernel could not know yet (a peer that is not ready) waits here, for the patience interval.
+ * the decision, or a RST to the application and an event that names the reason. Invariant: the
+ * kernel has decided already, and the relay decides again by the same function from its own World;
+ * what the kernel could not know yet (a peer that is not ready) waits here, for the patience
+ * interval.
  *
  * @module
  */

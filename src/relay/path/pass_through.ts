@@ -65,9 +65,8 @@ export class Pair implements Live {
   }
 
   /**
-   * The guard knows only that a relay has the connection, so a plan that takes plaintext back
-   * must be
-   * obeyed here. What a local pod opens is judged where it goes.
+   * The guard knows only that a relay has the connection, so a plan that takes plaintext back must
+   * be obeyed here. What a local pod opens is judged where it goes.
    */
   recheck(): void {
     if (this.#facts === undefined || this.#over) return;

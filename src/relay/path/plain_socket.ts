@@ -87,9 +87,8 @@ export class PlainSocket implements Handler {
   }
 
   /**
-   * Starts to connect, or asks how far it is. Over loopback it is complete when `connect`
-   * returns, although that
-   * says EINPROGRESS: asking again at once saves a turn of the loop.
+   * Starts to connect, or asks how far it is. Over loopback it is complete when `connect` returns,
+   * although that says EINPROGRESS: asking again at once saves a turn of the loop.
    */
   checkConnected(): void {
     if (this.#target === null) return;

@@ -2,9 +2,8 @@
  * Idle tunnels, waiting for the next connection of the same pod to the same destination and port.
  *
  * In: tunnels whose stream has ended cleanly. Out: the one used last, whose peer is most surely
- * still
- * there. Invariant: at most `IDLE_MAX` in all and `IDLE_PER_POD_MAX` of one pod; beyond that the
- * oldest goes. One connection at a time in each: no head-of-line blocking, no stream numbers.
+ * still there. Invariant: at most `IDLE_MAX` in all and `IDLE_PER_POD_MAX` of one pod; beyond that
+ * the oldest goes. One connection at a time in each: no head-of-line blocking, no stream numbers.
  *
  * @module
  */

@@ -7,8 +7,7 @@
  * which there is no stream is thrown away, never delivered to another.
  *
  * A client that agrees to `weft/1` is a relay and speaks frames. Any other has brought a
- * certificate
- * of its own; its bytes go to the application as they are.
+ * certificate of its own; its bytes go to the application as they are.
  *
  * @module
  */

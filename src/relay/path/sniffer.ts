@@ -3,12 +3,10 @@
  *
  * In: an accepted connection. Out: a `ServerTunnel` if it begins with a relay's ClientHello, else a
  * `Pair` of plain sockets, with every byte that has come. Invariant: the application's connection
- * is
- * opened at once and nobody waits for the other to speak: once the application has, or when the
+ * is opened at once and nobody waits for the other to speak: once the application has, or when the
  * client's first bytes are not a relay's, or after ten seconds, it is plaintext for good. Only
- * from a
- * pod in the mesh, whose relay is about to begin its handshake, an application's greeting is held
- * back for two seconds: sent before, it would be in clear, and break that handshake.
+ * from a pod in the mesh, whose relay is about to begin its handshake, an application's greeting
+ * is held back for two seconds: sent before, it would be in clear, and break that handshake.
  *
  * @module
  */

@@ -2,13 +2,10 @@
  * One application connection over a tunnel: bytes both ways, half-close, abort, back-pressure.
  *
  * In: the application's socket and a tunnel, framed (`weft/1`) or bare (a client that brought its
- * own
- * certificate). Out: calls to a `StreamOwner` when it is over. Invariant: each direction ends
- * exactly
- * once, by an end or by an abort of both; an end is passed on only behind all bytes before it;
- * and a
- * side that does not take its bytes stops the reading of the other, so that a stream holds at most
- * one turn's bytes in each direction.
+ * own certificate). Out: calls to a `StreamOwner` when it is over. Invariant: each direction ends
+ * exactly once, by an end or by an abort of both; an end is passed on only behind all bytes before
+ * it; and a side that does not take its bytes stops the reading of the other, so that a stream
+ * holds at most one turn's bytes in each direction.
  *
  * "Up" is from the application into the tunnel, "down" the other way, on both nodes.
  *

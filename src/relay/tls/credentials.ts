@@ -2,10 +2,9 @@
  * What each pod shows in a handshake: a pair of TLS contexts per pod, and sessions to resume.
  *
  * In: snapshots. Out: `TlsContext`s, made when first needed. Invariant: a context, and with it
- * every
- * ticket that it made or will accept, belongs to one certificate, one bundle and one policy of its
- * pod; when any of them changes, a new pair takes its place and no older session resumes. Live
- * connections keep the old context alive by themselves.
+ * every ticket that it made or will accept, belongs to one certificate, one bundle and one policy
+ * of its pod; when any of them changes, a new pair takes its place and no older session resumes.
+ * Live connections keep the old context alive by themselves.
  *
  * @module
  */

@@ -2,15 +2,12 @@
  * Who is on the other side of a handshake, and may it be there?
  *
  * In: the leaf that a peer showed, OpenSSL's opinion of its chain, and what the World says about
- * the
- * peer's address. Out: the number by which OpenSSL goes on or sends a certain alert, and for weft
- * the
- * reason. Invariant: `svid` is set only for a peer that passed every check; a resumed handshake, in
- * which OpenSSL asks nobody, is judged by the same function afterwards.
+ * the peer's address. Out: the number by which OpenSSL goes on or sends a certain alert, and for
+ * weft the reason. Invariant: `svid` is set only for a peer that passed every check; a resumed
+ * handshake, in which OpenSSL asks nobody, is judged by the same function afterwards.
  *
- * The trust domain comes first: SPIFFE selects the roots by it, so a certificate of another
- * domain is
- * "of another domain" and not "untrusted", whoever signed it.
+ * The trust domain comes first: SPIFFE selects the roots by it, so a certificate of another domain
+ * is "of another domain" and not "untrusted", whoever signed it.
  *
  * @module
  */

@@ -1,7 +1,6 @@
 /**
  * A client for tests, run in a pod, on a node or outside: `dialer.ts WHAT HOST PORT [MORE]`. It
- * prints
- * one JSON object; a connection that fails is an answer, not a failure of the program.
+ * prints one JSON object; a connection that fails is an answer, not a failure of the program.
  *
  * - `read`: says nothing and reads to the end, or the first bytes with MORE = `first`
  * - `send`: sends MORE bytes, ends its direction, reads to the end

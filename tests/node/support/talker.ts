@@ -1,10 +1,9 @@
 /**
  * An application with a habit per port, for tests of what a connection through the mesh must keep.
  *
- * Run as a pod's command: `talker.ts`. It listens on all addresses of both families, and writes one
- * JSON line per accepted connection on standard output. Invariant: it never speaks before it
- * should,
- * for who speaks first is part of what is looked at.
+ * Run as a pod's command: `talker.ts`. It listens on all addresses of both families, and writes
+ * one JSON line per accepted connection on standard output. Invariant: it never speaks before it
+ * should, for who speaks first is part of what is looked at.
  *
  * @module
  */

@@ -1,8 +1,7 @@
 /**
  * Which address belongs to what in a testbed. Every testbed has the same plan: its wire is a
- * network
- * namespace that nothing else is connected to, so two testbeds cannot collide, and an address in a
- * log means the same thing in every run.
+ * network namespace that nothing else is connected to, so two testbeds cannot collide, and an
+ * address in a log means the same thing in every run.
  *
  * Invariant: pure; the same arguments give the same addresses, for IPv4 and IPv6 alike.
  *

@@ -5,8 +5,7 @@
  * `kind-namespace-name.yaml`.
  *
  * Invariant: a file is replaced by rename, so that an agent never reads half of one; and the
- * directory
- * is the only memory: it is read anew by every command.
+ * directory is the only memory: it is read anew by every command.
  *
  * @module
  */

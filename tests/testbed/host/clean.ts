@@ -2,9 +2,8 @@
  * Removes all that a testbed made, by its id alone: it does not matter how far `up` came, nor what
  * the state says.
  *
- * Invariant: processes go first and their cgroup with them: what is started later (by an `up`
- * that is
- * being killed) cannot join its cgroup and ends by itself, so nothing new appears behind us.
+ * Invariant: processes go first and their cgroup with them: what is started later (by an `up` that
+ * is being killed) cannot join its cgroup and ends by itself, so nothing new appears behind us.
  *
  * @module
  */

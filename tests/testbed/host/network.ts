@@ -27,8 +27,7 @@ const BRIDGE = "cni0";
 /**
  * First interface index of the switch-side ends. Where both ends of a veth happen to have the same
  * index (2, in two namespaces), the kernel takes changes of its carrier for not urgent and lets
- * them
- * wait for up to a second (net/core/link_watch.c), in which nothing passes.
+ * them wait for up to a second (net/core/link_watch.c), in which nothing passes.
  */
 const PORT_INDEX = 100;
 

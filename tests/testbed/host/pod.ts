@@ -1,7 +1,6 @@
 /**
  * Pods: a sandbox (network, mount and UTS namespace, held by one sleeping process) and a process
- * per
- * container, all in the pod's cgroup. A container's command runs with the host's programs; one
+ * per container, all in the pod's cgroup. A container's command runs with the host's programs; one
  * without a command serves the hello page. A container that ends is not started again: it is
  * reported.
  *

@@ -2,9 +2,8 @@
  * Starts programs in their place: a cgroup, a network namespace, a pod's sandbox. The cgroup is
  * joined before anything else is executed, for a socket belongs for ever to the cgroup in which it
  * was made. Everything that a testbed starts, its own set-up included, is below the testbed's
- * cgroup,
- * so that one write to `cgroup.kill` ends all of it, also after a `kill -9` of the testbed's
- * command.
+ * cgroup, so that one write to `cgroup.kill` ends all of it, also after a `kill -9` of the
+ * testbed's command.
  *
  * `ip netns exec` is not used: it mounts a new /sys, which hides cgroup2 and bpffs.
  *

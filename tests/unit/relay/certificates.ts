@@ -1,7 +1,6 @@
 /**
  * Real certificates for the tests of TLS and the relay: roots, node issuers and SVIDs, signed by
- * the
- * product's own code.
+ * the product's own code.
  *
  * @module
  */
