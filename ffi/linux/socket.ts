@@ -35,6 +35,8 @@ export function openTcpListener(backlog: number): number {
   any.view.setUint16(0, AF_INET6, true);
   try {
     setOption(raw, SocketOption.V6ONLY, 0);
+    // What it accepts holds the application's port: that must not keep it from binding again.
+    setOption(raw, SocketOption.REUSEADDR, 1);
     checkLibc("bind", C.bind(raw, any.bytes, SOCKADDR_IN6_SIZE), "Cannot bind a listener");
     checkLibc("listen", C.listen(raw, backlog), "Cannot listen");
   } catch (error) {

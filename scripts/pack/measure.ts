@@ -31,7 +31,7 @@ export async function report(weft: string): Promise<void> {
 async function reportStarts(weft: string, scratch: string): Promise<void> {
   await Deno.chmod(scratch, 0o777);
   // A copy, for the checkout may lie where nobody but root can go.
-  const copy = `${scratch}/weft`;
+  const copy = `${scratch}/executable`;
   await Deno.copyFile(weft, copy);
   await Deno.chmod(copy, 0o755);
   const first = await timeStart(copy, scratch);

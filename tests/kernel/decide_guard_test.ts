@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { MAPS, WeftConnKey, WeftConnRow, WeftReason, WeftState } from "@/bpf/layout.gen.ts";
+import { MAPS, WeftConnKey, type WeftConnRow, WeftReason, WeftState } from "@/bpf/layout.gen.ts";
 import { BpfLink } from "@/ffi/bpf/link.ts";
 import { BpfMap } from "@/ffi/bpf/map.ts";
 import { BpfProgram } from "@/ffi/bpf/program.ts";

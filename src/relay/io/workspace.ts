@@ -15,12 +15,23 @@ import { send } from "../../../ffi/linux/socket.ts";
 import { FRAME_HEADER_BYTES, OPEN_FRAME_BYTES } from "../path/frames.ts";
 
 /**
- * Bytes taken from a socket at once: enough to make a call's cost vanish, few enough for the
- * cache.
+ * Ciphertext of one packet before it is cut into segments: 45 of 1448 bytes (GSO at an MTU of 1500,
+ * with timestamps). A send that ends a little behind a full one costs a whole trip for the rest.
  */
-export const READ_BYTES = 128 * 1024;
+const PACKET_BYTES = 45 * 1448;
+/** Ciphertext taken from a socket at once: two packets. */
+export const RECEIVE_BYTES = 2 * PACKET_BYTES;
+/** Header, content type and tag of a TLS 1.3 record. */
+const RECORD_OVERHEAD_BYTES = 22;
+/** Records that a packet holds in full or in part. */
+const RECORDS_PER_PACKET = 4;
+/**
+ * Bytes taken from an application at once, so that as ciphertext they fill two packets: enough to
+ * make a call's cost vanish, few enough for the cache. Wrong guesses cost speed alone.
+ */
+export const READ_BYTES = 2 * (PACKET_BYTES - RECORDS_PER_PACKET * RECORD_OVERHEAD_BYTES);
 /** Ciphertext: `READ_BYTES` in records, with their overhead, and room for control records. */
-const RING_BYTES = 2 * READ_BYTES;
+const RING_BYTES = 256 * 1024;
 /** What one turn of work can leave behind in either form, and some control records more. */
 export const BACKLOG_BYTES = READ_BYTES + 16 * 1024;
 /** Payload of a full TLS record. */

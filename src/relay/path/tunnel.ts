@@ -23,7 +23,7 @@ import { TLS_AGAIN, TLS_CLOSED, type TlsConnection } from "../../../ffi/tls/conn
 import { describeFaults } from "../../../ffi/tls/errors.ts";
 import type { Handler, Loop } from "../io/loop.ts";
 import { Watch } from "../io/watch.ts";
-import { type Backlog, READ_BYTES, RECORD_BYTES, type Workspace } from "../io/workspace.ts";
+import { type Backlog, RECEIVE_BYTES, RECORD_BYTES, type Workspace } from "../io/workspace.ts";
 
 /** What a tunnel tells its user. After a call the user may have closed the tunnel. */
 export interface TunnelUser extends HandshakeChecks {
@@ -201,7 +201,7 @@ export class Tunnel implements Handler {
   }
 
   #receive(): void {
-    const count = receiveInto(this.fd, this.#shop.space.ring.input, READ_BYTES);
+    const count = receiveInto(this.fd, this.#shop.space.ring.input, RECEIVE_BYTES);
     if (count > 0) {
       this.#shop.space.ring.commit(count);
       this.#onReceived(count);
