@@ -113,7 +113,7 @@ describe("the relay between two pods", () => {
     const b = await open();
     const closed = once(b.client, "error");
     b.client.write("unread");
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await b.app.read(new Uint8Array(1));
     b.app.close(); // with unread bytes: the kernel sends a RST
     assert.equal((await closed)[0].code, "ECONNRESET");
     assert.ok(rig.client.count("handshakes") - handshakes <= 1);
