@@ -4,7 +4,8 @@
 #ifndef WEFT_CONNECT_H
 #define WEFT_CONNECT_H
 
-#include "events.h"
+#include <bpf/bpf_core_read.h>
+#include "budget.h"
 #include "service.h"
 
 #ifndef ECONNREFUSED
@@ -48,17 +49,39 @@ static __always_inline int relay_is_there(__u32 slot)
 	return 1;
 }
 
+/* Kernels without MPTCP do not have it: what asks for it is then cut out of the programs. */
+struct mptcp_sock {
+	int token;
+} __attribute__((preserve_access_index));
+
+/* MPTCP connects by a subflow, but the application asks the whole for its name. */
+static __always_inline struct weft_socket *whole_of(struct bpf_sock_addr *ctx, __u64 flags)
+{
+	struct mptcp_sock *whole;
+
+	if (!bpf_core_type_exists(struct mptcp_sock) || !ctx->sk)
+		return NULL;
+	whole = bpf_skc_to_mptcp_sock(ctx->sk);
+	return whole ? bpf_sk_storage_get(&sockets, whole, NULL, flags) : NULL;
+}
+
 /* Remembers for getpeername() what the application asked for, and where it is really going. */
 static __always_inline struct weft_socket *remember(struct bpf_sock_addr *ctx, __u8 role,
 						    const struct weft_addr *name, __be16 name_port)
 {
-	struct weft_socket *socket = socket_of(ctx, BPF_SK_STORAGE_GET_F_CREATE);
+	struct weft_socket *socket = socket_of(ctx, BPF_SK_STORAGE_GET_F_CREATE), *whole;
 
 	if (!socket)
 		return NULL;
 	socket->role = role;
 	socket->name = *name;
 	socket->name_port = name_port;
+	whole = whole_of(ctx, BPF_SK_STORAGE_GET_F_CREATE);
+	if (whole) {
+		whole->role = role;
+		whole->name = *name;
+		whole->name_port = name_port;
+	}
 	return socket;
 }
 
@@ -77,8 +100,22 @@ static __always_inline long name_answers(struct bpf_sock_addr *ctx, const struct
 	return bpf_map_update_elem(&datagram_names, &key, &name, BPF_ANY);
 }
 
+/* Whether the pod has as many connections as it may, or the relay holds as many of them: the rest
+ * is for others. */
+static __always_inline int is_crowded(__u64 cookie, const struct weft_config *conf)
+{
+	const struct weft_budget *budget;
+	struct weft_addr payer;
+
+	pay_as_pod(&payer, WEFT_PAYER_OPENS, cookie);
+	budget = budget_of(&payer);
+	return budget && (budget->established >= conf->opened_max ||
+			  budget->steered >= conf->steered_max);
+}
+
 /* Judges a connection of a local pod; returns the verdict, with the reason of a refusal. */
-static __always_inline __u8 judge_outbound(const struct weft_pod_row *pod,
+static __always_inline __u8 judge_outbound(const struct weft_config *conf,
+					   const struct weft_pod_row *pod,
 					   const struct weft_addr *to, __be16 port, __u64 cookie,
 					   __u16 *reason)
 {
@@ -88,6 +125,10 @@ static __always_inline __u8 judge_outbound(const struct weft_pod_row *pod,
 	*reason = WEFT_REASON_MAP_FULL;
 	if (row && (row->flags & WEFT_ADDRESS_LOCAL) && row->netns_cookie == cookie)
 		return WEFT_VERDICT_DIRECT; /* the pod's own address */
+	if (!row && pod->source == WEFT_SOURCE_MESH && (conf->flags & WEFT_CONFIG_NO_SERVICE))
+		return WEFT_VERDICT_REFUSE; /* it may be a Service's */
+	if (is_crowded(cookie, conf))
+		return WEFT_VERDICT_REFUSE;
 	decision = decision_of(WEFT_STAGE_OUTBOUND, pod->source, destination_of(row, to, port));
 	if (!decision)
 		return WEFT_VERDICT_REFUSE;
@@ -95,6 +136,8 @@ static __always_inline __u8 judge_outbound(const struct weft_pod_row *pod,
 	if (decision->verdict != WEFT_VERDICT_RELAY || relay_is_there(pod->slot))
 		return decision->verdict;
 	*reason = WEFT_REASON_AGENT_DOWN;
+	if (decision->fallback != WEFT_VERDICT_DIRECT && relay_is_expected(conf))
+		return WEFT_VERDICT_RELAY; /* weft_hold has its SYN wait */
 	if (decision->fallback == WEFT_VERDICT_DIRECT)
 		count(WEFT_COUNTER_FALLBACK);
 	return decision->fallback;
@@ -108,7 +151,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct weft_add
 	const struct weft_config *conf = the_config();
 	struct weft_addr dialled = *to, self = {};
 	__be16 dialled_port = *port;
-	struct weft_socket *socket;
+	struct weft_socket *socket, *whole;
 	struct subject subject = { &self, to, 0, *port, ctx->protocol };
 	enum translation translation;
 	__u16 reason;
@@ -122,6 +165,9 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct weft_add
 			return ALLOW;
 		socket->role = WEFT_ROLE_NONE; /* of an earlier connect() */
 	}
+	whole = whole_of(ctx, 0);
+	if (whole)
+		whole->role = WEFT_ROLE_NONE;
 	if (addr_is_loopback(to) || (!is_tcp(ctx) && ctx->protocol != IPPROTO_UDP))
 		return ALLOW;
 	if (pod)
@@ -129,8 +175,8 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct weft_add
 
 	translation = translate(to, port, is_tcp(ctx) ? IPPROTO_TCP : IPPROTO_UDP,
 				bpf_get_prandom_u32());
-	if (translation == NO_BACKEND)
-		return refuse(&subject, WEFT_HOOK_CONNECT, WEFT_REASON_NO_BACKEND);
+	if (translation == NO_BACKEND || translation == NO_ROOM)
+		return refuse(&subject, WEFT_HOOK_CONNECT, refusal_of(translation));
 	if (translation == TRANSLATED) {
 		count(WEFT_COUNTER_TRANSLATED);
 		if (!remember(ctx, WEFT_ROLE_TRANSLATED, &dialled, dialled_port) ||
@@ -141,7 +187,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct weft_add
 		return ALLOW;
 
 	subject.target_port = *port;
-	verdict = judge_outbound(pod, to, *port, cookie, &reason);
+	verdict = judge_outbound(conf, pod, to, *port, cookie, &reason);
 	if (verdict == WEFT_VERDICT_DIRECT)
 		return ALLOW;
 	if (verdict != WEFT_VERDICT_RELAY)

@@ -5,12 +5,9 @@
 #ifndef WEFT_CONNTRACK_H
 #define WEFT_CONNTRACK_H
 
-#include "events.h"
+#include "budget.h"
 #include "parse.h"
 
-/* Half-open connections that one source may add in one epoch. */
-#define BUDGET_EPOCH_NS 1000000000ull
-#define BUDGET_MAX 16384
 #define TOUCH_INTERVAL_NS 1000000000ull
 
 static __always_inline struct weft_conn_row *find_row(const struct weft_conn_key *key)
@@ -24,105 +21,124 @@ static __always_inline struct weft_conn_row *find_row(const struct weft_conn_key
 	return row;
 }
 
-/* Whom a SYN is charged to: a local pod, else the source's /24 or /64. */
-static __always_inline void charged(const struct weft_addr *source, int local,
-				    struct weft_addr *whom)
+/* Deletes the row of a connection that has ended, and gives back its place exactly once. */
+static __always_inline void forget(const struct weft_conn_key *key, const struct weft_conn_row *row,
+				   __u64 cookie)
 {
-	*whom = *source;
-	if (!local && addr_is_v4(source)) {
-		whom->word[3] &= bpf_htonl(0xffffff00);
-	} else if (!local) {
-		whom->word[2] = 0;
-		whom->word[3] = 0;
-	}
-}
+	struct weft_conn_row last = *row;
 
-static __always_inline int within_budget(const struct weft_addr *source, int local)
-{
-	struct weft_addr whom;
-	struct weft_budget *budget, fresh = { .count = 1 };
-	__u64 epoch = bpf_ktime_get_ns() / BUDGET_EPOCH_NS;
-
-	charged(source, local, &whom);
-	budget = bpf_map_lookup_elem(&budgets, &whom);
-	if (!budget) {
-		fresh.epoch = epoch;
-		return bpf_map_update_elem(&budgets, &whom, &fresh, BPF_ANY) == 0;
-	}
-	if (budget->epoch != epoch) {
-		budget->epoch = epoch;
-		budget->count = 0;
-	}
-	if (budget->count >= BUDGET_MAX)
-		return 0;
-	__sync_fetch_and_add(&budget->count, 1);
-	return 1;
-}
-
-/* A completed handshake gives the credit back: only what stays half open is charged. */
-static __always_inline void give_back(const struct weft_addr *source, int local)
-{
-	struct weft_addr whom;
-	struct weft_budget *budget;
-
-	charged(source, local, &whom);
-	budget = bpf_map_lookup_elem(&budgets, &whom);
-	if (budget && budget->count)
-		__sync_fetch_and_add(&budget->count, -1);
+	if (bpf_map_delete_elem(&connections, key) == 0)
+		give_back_for(&last, cookie);
 }
 
 /* The handshake is complete: the row may stay. Returns 0 if there is no room for it. */
 static __always_inline struct weft_conn_row *establish(const struct weft_conn_key *key,
-						       struct weft_conn_row *row)
+						       struct weft_conn_row *row, __u64 cookie,
+						       const struct weft_config *conf)
 {
 	struct weft_conn_row kept = *row;
 
+	if (!spend_for(&kept, cookie, conf))
+		return NULL;
 	kept.flags |= WEFT_CONN_ESTABLISHED;
 	kept.touched_ns = bpf_ktime_get_ns();
-	if (bpf_map_update_elem(&connections, key, &kept, BPF_ANY))
-		return NULL;
+	if (bpf_map_update_elem(&connections, key, &kept, BPF_NOEXIST))
+		give_back_for(&kept, cookie); /* full, or another CPU was first */
 	bpf_map_delete_elem(&half_open, key);
 	return bpf_map_lookup_elem(&connections, key);
 }
 
 /* The connection has ended: its last packets find the row among the closing ones. */
-static __always_inline void finish(const struct weft_conn_key *key, const struct weft_conn_row *row)
+static __always_inline void finish(const struct weft_conn_key *key, const struct weft_conn_row *row,
+				   __u64 cookie)
 {
 	struct weft_conn_row last = *row;
 
+	if (last.state != WEFT_STATE_REFUSE)
+		last.flags |= WEFT_CONN_ESTABLISHED; /* it does not begin again */
 	bpf_map_update_elem(&closing, key, &last, BPF_ANY);
-	bpf_map_delete_elem(&connections, key);
+	forget(key, &last, cookie);
 	bpf_map_delete_elem(&half_open, key);
 }
 
-/* Follows FIN and RST of a packet that passes. */
-static __always_inline void follow(const struct weft_conn_key *key, struct weft_conn_row *row,
-				   const struct packet *p, __u8 fin_flag)
+static __always_inline void touch(struct weft_conn_row *row)
 {
-	const __u8 both = WEFT_CONN_FIN_LOCAL | WEFT_CONN_FIN_REMOTE;
-	__u64 now;
+	__u64 now = bpf_ktime_get_ns();
 
-	if (p->tcp_flags & TCP_FIN)
-		row->flags |= fin_flag;
-	if ((p->tcp_flags & TCP_RST) || ((row->flags & both) == both)) {
-		finish(key, row);
-		return;
-	}
-	now = bpf_ktime_get_ns();
 	if (now - row->touched_ns > TOUCH_INTERVAL_NS)
 		row->touched_ns = now;
 }
 
-/* Remembers that the pod has sent a datagram or an echo request: the answer may come in. */
-static __always_inline void expect_answer(const struct weft_conn_key *key)
+/* The first packet of a connection. */
+static __always_inline int begins(const struct packet *p)
 {
-	struct weft_conn_row *row = bpf_map_lookup_elem(&datagrams, key);
-	struct weft_conn_row fresh = { .state = WEFT_STATE_OUTBOUND };
+	return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
 
-	if (row)
+/* The row of a complete connection whose addresses and verdict were checked on this veth, and since
+ * when no plan has come: its packets pass without another look. */
+static __always_inline struct weft_conn_row *checked_row(const struct weft_conn_key *key,
+							 const struct __sk_buff *skb,
+							 const struct weft_config *conf)
+{
+	struct weft_conn_row *row = bpf_map_lookup_elem(&connections, key);
+
+	if (!row || row->ifindex != skb->ifindex || row->revision != conf->revision)
+		return NULL;
+	switch (row->state) {
+	case WEFT_STATE_NODE:
+	case WEFT_STATE_DIRECT:
+	case WEFT_STATE_STEERED:
+	case WEFT_STATE_OUTBOUND:
+		return row;
+	default:
+		return NULL;
+	}
+}
+
+/* Notes that the row passed all checks; of a half-open one nothing is noted, for a SYN that is sent
+ * again is judged again when the plan has changed. */
+static __always_inline void remember_check(struct weft_conn_row *row, const struct __sk_buff *skb,
+					   const struct weft_config *conf)
+{
+	if (!(row->flags & WEFT_CONN_ESTABLISHED))
 		return;
+	row->revision = conf->revision;
+	row->ifindex = skb->ifindex;
+}
+
+/* Follows FIN and RST of a packet that passes. */
+static __always_inline void follow(const struct weft_conn_key *key, struct weft_conn_row *row,
+				   const struct packet *p, __u8 fin_flag, __u64 cookie)
+{
+	const __u8 both = WEFT_CONN_FIN_LOCAL | WEFT_CONN_FIN_REMOTE;
+
+	if ((row->flags & both) == both)
+		return; /* it has been finished, and this is the row among the closing ones */
+	if (p->tcp_flags & TCP_FIN)
+		row->flags |= fin_flag;
+	if ((p->tcp_flags & TCP_RST) || ((row->flags & both) == both)) {
+		finish(key, row, cookie);
+		return;
+	}
+	touch(row);
+}
+
+/* Remembers that the pod has sent a datagram or an echo request: the answer may come in. Returns 0
+ * if the pod has sent to too many. */
+static __always_inline int expect_answer(const struct weft_conn_key *key, __u64 cookie,
+					 const struct weft_config *conf)
+{
+	struct weft_conn_row fresh = { .state = WEFT_STATE_OUTBOUND };
+	struct weft_addr payer;
+
+	if (bpf_map_lookup_elem(&datagrams, key))
+		return 1;
+	pay_as_pod(&payer, WEFT_PAYER_DATAGRAMS, cookie);
+	if (!begin(&payer, conf->half_open_max))
+		return 0;
 	fresh.touched_ns = bpf_ktime_get_ns();
-	bpf_map_update_elem(&datagrams, key, &fresh, BPF_ANY);
+	return bpf_map_update_elem(&datagrams, key, &fresh, BPF_ANY) == 0;
 }
 
 #endif

@@ -55,6 +55,17 @@ static __always_inline const struct weft_config *the_config(void)
 	return bpf_map_lookup_elem(&config, &zero);
 }
 
+/* An agent that ends in order leaves the time under the unspecified address: what needs its relay
+ * is met with silence from then on, as if the peer were not known yet, and TCP tries again when the
+ * next relay is there. A restart refuses nobody; a relay that was killed leaves no such row. */
+static __always_inline int relay_is_expected(const struct weft_config *conf)
+{
+	struct weft_addr nobody = {};
+	const __u64 *since = bpf_map_lookup_elem(&unknown_peers, &nobody);
+
+	return since && bpf_ktime_get_ns() - *since < (__u64)conf->patience_ms * 1000000;
+}
+
 static __always_inline int in_pod_cidr(const struct weft_addr *addr)
 {
 	struct weft_cidr_key key = { .prefix_bits = 128, .addr = *addr };
@@ -67,6 +78,15 @@ struct destination {
 	__u8 where;
 };
 
+/* Whether an address without a row may be a pod's all the same. When not all rows fit, any may:
+ * then an enrolled pod's connection goes to the relay, which knows the whole plan. */
+static __always_inline int may_be_pod(const struct weft_addr *addr)
+{
+	const struct weft_config *conf = the_config();
+
+	return !conf || (conf->flags & WEFT_CONFIG_PARTIAL) || in_pod_cidr(addr);
+}
+
 /* Mode and place of one port. Overrides exist for TCP alone. */
 static __always_inline struct destination destination_of(const struct weft_address_row *row,
 							 const struct weft_addr *addr, __be16 port)
@@ -74,7 +94,7 @@ static __always_inline struct destination destination_of(const struct weft_addre
 	struct destination d = { .mode = WEFT_MODE_NONE, .where = WEFT_WHERE_UNREADY };
 
 	if (!row) {
-		if (in_pod_cidr(addr))
+		if (may_be_pod(addr))
 			d.mode = WEFT_MODE_UNKNOWN;
 		return d;
 	}
@@ -92,6 +112,7 @@ static __always_inline struct destination destination_of(const struct weft_addre
 	return d;
 }
 
+/* A source that has no row for want of room is an outsider: it must prove itself to the relay. */
 static __always_inline __u8 source_of(const struct weft_address_row *row,
 				      const struct weft_addr *addr)
 {

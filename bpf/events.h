@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
-/* Counting and telling. An event that finds the ring full is counted as lost, never waited for. */
+/* Counting and telling. An event that finds the ring full is counted as lost under its reason,
+ * never waited for. */
 #ifndef WEFT_EVENTS_H
 #define WEFT_EVENTS_H
 
@@ -22,6 +23,26 @@ struct subject {
 	__u8 proto;
 };
 
+/* Whether to tell of something that was allowed: what nobody listens to is told a few times in a
+ * second, so that the recent past has examples; the counters have all of it. */
+static __always_inline int may_tell(const struct weft_config *conf)
+{
+	__u64 second = bpf_ktime_get_ns() / 1000000000ull;
+	struct weft_quota *quota;
+	__u32 zero = 0;
+
+	if (conf->flags & WEFT_CONFIG_LISTENED)
+		return 1;
+	quota = bpf_map_lookup_elem(&quotas, &zero);
+	if (!quota)
+		return 0;
+	if (quota->second != second) {
+		quota->second = second;
+		quota->told = 0;
+	}
+	return quota->told++ < WEFT_UNHEARD_MAX;
+}
+
 static __always_inline void tell(const struct subject *s, __u8 hook, __u8 verdict, __u16 reason,
 				 __u8 state)
 {
@@ -29,6 +50,7 @@ static __always_inline void tell(const struct subject *s, __u8 hook, __u8 verdic
 
 	if (!event) {
 		count(WEFT_COUNTER_EVENTS_LOST);
+		count(WEFT_COUNTER_LOST + reason);
 		return;
 	}
 	__builtin_memset(event, 0, sizeof(*event));

@@ -76,42 +76,50 @@ static __always_inline int syn_from_pod(struct __sk_buff *skb, const struct pack
 {
 	struct weft_conn_row fresh = { .state = WEFT_STATE_OUTBOUND, .revision = conf->revision };
 	const struct weft_conn_row *known = bpf_map_lookup_elem(&connections, key);
+	const struct weft_budget *budget;
+	const struct weft_conn_row *again;
 
 	if (known && known->state != WEFT_STATE_REFUSE)
 		return PASS;
-	known = bpf_map_lookup_elem(&half_open, key);
-	if (known && known->state != WEFT_STATE_REFUSE)
+	again = bpf_map_lookup_elem(&half_open, key);
+	if (again && again->state != WEFT_STATE_REFUSE)
 		return PASS; /* sent again */
-	if (!within_budget(&p->source, 1))
+	pay_as_pod(&fresh.payer, WEFT_PAYER_OPENS, veth->netns_cookie);
+	budget = begin(&fresh.payer, conf->half_open_max);
+	if (!budget)
 		return deny(p, WEFT_HOOK_FROM_POD, WEFT_REASON_SYN_BUDGET);
+	if (budget->established >= conf->opened_max)
+		return deny(p, WEFT_HOOK_FROM_POD, WEFT_REASON_MAP_FULL);
 	if (sender_cookie(skb) == veth->netns_cookie)
 		fresh.flags |= WEFT_CONN_ATTESTED;
 	fresh.touched_ns = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&half_open, key, &fresh, BPF_ANY))
 		return deny(p, WEFT_HOOK_FROM_POD, WEFT_REASON_MAP_FULL);
-	bpf_map_delete_elem(&connections, key);
+	if (known)
+		forget(key, known, veth->netns_cookie);
 	bpf_map_delete_elem(&closing, key);
 	count(WEFT_COUNTER_OUTBOUND);
 	return PASS;
 }
 
+/* Carries nothing and opens nothing. */
+static __always_inline int is_bare_ack(const struct packet *p)
+{
+	return (p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK &&
+	       !p->payload_bytes;
+}
+
 static __always_inline int tcp_from_pod(struct __sk_buff *skb, const struct packet *p,
+					const struct weft_conn_key *key,
 					const struct weft_veth_row *veth,
 					const struct weft_config *conf)
 {
-	struct weft_conn_key key = {
-		.local = p->source,
-		.remote = p->target,
-		.local_port = p->source_port,
-		.remote_port = p->target_port,
-		.proto = IPPROTO_TCP,
-	};
 	const struct weft_address_row *local;
 	struct weft_conn_row *row;
 
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return syn_from_pod(skb, p, &key, veth, conf);
-	row = find_row(&key);
+	if (begins(p))
+		return syn_from_pod(skb, p, key, veth, conf);
+	row = find_row(key);
 	if (!row) {
 		if (p->tcp_flags & TCP_RST)
 			return PASS; /* tells the peer that there is nothing: harmless and useful */
@@ -120,24 +128,43 @@ static __always_inline int tcp_from_pod(struct __sk_buff *skb, const struct pack
 			       drop(WEFT_REASON_NO_CONNECTION) : PASS;
 	}
 	if (p->tcp_flags & TCP_RST) {
-		follow(&key, row, p, WEFT_CONN_FIN_LOCAL);
+		follow(key, row, p, WEFT_CONN_FIN_LOCAL, veth->netns_cookie);
 		return PASS;
 	}
-	if (!still_allowed(row, &key, conf))
+	if (!still_allowed(row, key, conf))
 		return deny(p, WEFT_HOOK_FROM_POD, row->reason);
+	/* The kernel's own word for an earlier connection of these ports: the client resets that. */
+	if (is_bare_ack(p) && is_undecided(row))
+		return PASS;
 	/* Nothing of an application may leave before a relay has the connection. */
 	if (row->state == WEFT_STATE_PENDING)
 		return drop(WEFT_REASON_NOT_STEERED);
 	if (row->state == WEFT_STATE_REFUSE && !(row->flags & WEFT_CONN_ESTABLISHED))
 		return drop(row->reason);
-	if (row->state == WEFT_STATE_OUTBOUND && !(row->flags & WEFT_CONN_ESTABLISHED)) {
-		row = establish(&key, row);
+	if (row->state != WEFT_STATE_OUTBOUND) {
+		if (p->tcp_flags & TCP_SYN) {
+			row->ack = p->seq + 1;
+			row->flags |= WEFT_CONN_ANSWERED;
+		}
+	} else if ((row->flags & (WEFT_CONN_ESTABLISHED | WEFT_CONN_ANSWERED)) ==
+		   WEFT_CONN_ANSWERED) {
+		row = establish(key, row, veth->netns_cookie, conf);
 		if (!row)
 			return deny(p, WEFT_HOOK_FROM_POD, WEFT_REASON_MAP_FULL);
-		give_back(&p->source, 1);
 	}
-	follow(&key, row, p, WEFT_CONN_FIN_LOCAL);
+	remember_check(row, skb, conf);
+	follow(key, row, p, WEFT_CONN_FIN_LOCAL, veth->netns_cookie);
 	return PASS;
+}
+
+static __always_inline void key_from_pod(const struct packet *p, struct weft_conn_key *key)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->local = p->source;
+	key->remote = p->target;
+	key->local_port = p->source_port;
+	key->remote_port = p->target_port;
+	key->proto = p->proto;
 }
 
 static __always_inline int from_pod(struct __sk_buff *skb)
@@ -145,12 +172,14 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	__u32 ifindex = skb->ifindex;
 	const struct weft_veth_row *veth = bpf_map_lookup_elem(&veths, &ifindex);
 	const struct weft_config *conf = the_config();
+	struct weft_conn_row *row;
+	struct weft_conn_key key;
 	struct packet p = {};
 	enum parsed parsed;
 	__u8 mac[ETH_ALEN];
 
 	if (!veth || !conf)
-		return drop(WEFT_REASON_NO_CONNECTION);
+		return drop_unknown_veth(conf);
 	if (bpf_skb_load_bytes(skb, ETH_ALEN, mac, sizeof(mac)))
 		return drop(WEFT_REASON_MALFORMED);
 	if (!same_mac(mac, veth->mac))
@@ -160,6 +189,14 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	parsed = parse(skb, &p);
 	if (parsed == PARSED_MALFORMED)
 		return drop(WEFT_REASON_MALFORMED);
+	key_from_pod(&p, &key);
+	if (parsed == PARSED && p.proto == IPPROTO_TCP && !begins(&p)) {
+		row = checked_row(&key, skb, conf);
+		if (row) {
+			follow(&key, row, &p, WEFT_CONN_FIN_LOCAL, veth->netns_cookie);
+			return PASS;
+		}
+	}
 	if (!may_send_as(&p, veth))
 		return deny(&p, WEFT_HOOK_FROM_POD, WEFT_REASON_SPOOFED);
 	if (parsed == PARSED_FRAGMENT)
@@ -170,18 +207,11 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	    (p.source_port == bpf_htons(p.v4 ? 67 : 547))) /* an offer of a DHCP server */
 		return deny(&p, WEFT_HOOK_FROM_POD, WEFT_REASON_SPOOFED);
 	if (p.proto == IPPROTO_TCP)
-		return tcp_from_pod(skb, &p, veth, conf);
-	if (p.proto == IPPROTO_UDP || is_echo_request(&p)) {
-		struct weft_conn_key key = {
-			.local = p.source,
-			.remote = p.target,
-			.local_port = p.source_port,
-			.remote_port = p.target_port,
-			.proto = p.proto,
-		};
-
-		expect_answer(&key);
-	}
+		return tcp_from_pod(skb, &p, &key, veth, conf);
+	/* Elsewhere answers need no row. */
+	if ((veth->flags & WEFT_VETH_STRICT) && (p.proto == IPPROTO_UDP || is_echo_request(&p)) &&
+	    !expect_answer(&key, veth->netns_cookie, conf))
+		return deny(&p, WEFT_HOOK_FROM_POD, WEFT_REASON_MAP_FULL);
 	return PASS;
 }
 

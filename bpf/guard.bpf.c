@@ -32,3 +32,17 @@ int weft_from_pod_b(struct __sk_buff *skb)
 {
 	return from_pod(skb);
 }
+
+/* What the sweep runs on the row of a connection that ended without a word: only here can a row and
+ * its place in a budget go together. */
+SEC("syscall")
+int weft_forget(struct weft_conn_key *key)
+{
+	struct weft_conn_key dead = *key;
+	const struct weft_conn_row *row = bpf_map_lookup_elem(&connections, &dead);
+	const struct weft_address_row *local = bpf_map_lookup_elem(&addresses, &dead.local);
+
+	if (row)
+		forget(&dead, row, local ? local->netns_cookie : 0);
+	return 0;
+}

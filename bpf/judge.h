@@ -35,6 +35,13 @@ static __always_inline int drop(__u16 reason)
 	return SHOT;
 }
 
+/* A veth without a row: the pod's rows are not there yet, or did not fit. */
+static __always_inline int drop_unknown_veth(const struct weft_config *conf)
+{
+	return drop(conf && (conf->flags & WEFT_CONFIG_PODS_FULL) ? WEFT_REASON_MAP_FULL :
+								    WEFT_REASON_NO_CONNECTION);
+}
+
 /* Drops and tells. */
 static __always_inline int deny(const struct packet *p, __u8 hook, __u16 reason)
 {
@@ -145,6 +152,10 @@ static __always_inline __u8 judge_inbound(struct __sk_buff *skb, const struct pa
 			row->reason = fault;
 			return WEFT_VERDICT_REFUSE;
 		}
+		if (decision->fallback != WEFT_VERDICT_DIRECT && relay_is_expected(conf)) {
+			row->reason = WEFT_REASON_AGENT_DOWN;
+			return WEFT_VERDICT_WAIT;
+		}
 		row->state = WEFT_STATE_PENDING;
 		if (decision->fallback == WEFT_VERDICT_DIRECT)
 			row->flags |= WEFT_CONN_FALLBACK;
@@ -174,6 +185,13 @@ static __always_inline int still_allowed(struct weft_conn_row *row, const struct
 	}
 	row->revision = conf->revision;
 	return 1;
+}
+
+/* No handshake came of it: its SYN waits for a relay, or is refused. */
+static __always_inline int is_undecided(const struct weft_conn_row *row)
+{
+	return (row->state == WEFT_STATE_PENDING || row->state == WEFT_STATE_REFUSE) &&
+	       !(row->flags & WEFT_CONN_ESTABLISHED);
 }
 
 /* A packet of a connection without a row: older than the guard, or nobody's. */

@@ -80,7 +80,8 @@ export const WeftCounter = {
   PLAINTEXT_FROM_MESH: 70,
   EVENTS_LOST: 71,
   FALLBACK: 72,
-  MAX: 80,
+  LOST: 80,
+  MAX: 144,
 } as const;
 export type WeftCounter = typeof WeftCounter[keyof typeof WeftCounter];
 
@@ -216,11 +217,21 @@ export const WEFT_CONN_FIN_REMOTE = 2;
 export const WEFT_CONN_ESTABLISHED = 4;
 export const WEFT_CONN_ATTESTED = 8;
 export const WEFT_CONN_FALLBACK = 16;
+export const WEFT_CONN_ANSWERED = 32;
+export const WEFT_CONFIG_PARTIAL = 1;
+export const WEFT_CONFIG_NO_SERVICE = 2;
+export const WEFT_CONFIG_PODS_FULL = 4;
+export const WEFT_CONFIG_LISTENED = 8;
 export const WEFT_ADDRESS_LOCAL = 1;
 export const WEFT_ADDRESS_PORTS = 2;
 export const WEFT_ADDRESS_STRICT = 4;
 export const WEFT_ADDRESS_HOST = 8;
 export const WEFT_VETH_STRICT = 1;
+export const WEFT_PAYER_POD = 4294967295;
+export const WEFT_PAYER_OPENS = 0;
+export const WEFT_PAYER_ACCEPTS = 1;
+export const WEFT_PAYER_DATAGRAMS = 2;
+export const WEFT_UNHEARD_MAX = 32;
 
 /** `struct weft_address_row` */
 export interface WeftAddressRow {
@@ -321,27 +332,33 @@ export const WeftBackendRow = {
 /** `struct weft_budget` */
 export interface WeftBudget {
   readonly epoch: bigint;
-  readonly count: number;
+  readonly halfOpen: number;
+  readonly established: number;
+  readonly steered: number;
 }
 /** `struct weft_budget` */
 export const WeftBudget = {
-  size: 16,
-  offsets: { epoch: 0, count: 8 },
+  size: 24,
+  offsets: { epoch: 0, halfOpen: 8, established: 12, steered: 16 },
   encode(
     value: WeftBudget,
-    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(16),
+    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(24),
     offset = 0,
   ): Uint8Array<ArrayBuffer> {
-    const view = viewOf(bytes, offset, 16);
+    const view = viewOf(bytes, offset, 24);
     view.setBigUint64(0, value.epoch, true);
-    view.setUint32(8, value.count, true);
+    view.setUint32(8, value.halfOpen, true);
+    view.setUint32(12, value.established, true);
+    view.setUint32(16, value.steered, true);
     return bytes;
   },
   decode(bytes: ArrayBufferView, offset = 0): WeftBudget {
-    const view = viewOf(bytes, offset, 16);
+    const view = viewOf(bytes, offset, 24);
     return {
       epoch: view.getBigUint64(0, true),
-      count: view.getUint32(8, true),
+      halfOpen: view.getUint32(8, true),
+      established: view.getUint32(12, true),
+      steered: view.getUint32(16, true),
     };
   },
 } as const;
@@ -382,10 +399,17 @@ export interface WeftConfig {
   readonly relayPortFirst: number;
   readonly relayPortCount: number;
   readonly patienceMs: number;
+  readonly flags: number;
+  readonly halfOpenMax: number;
+  readonly floodMax: number;
+  readonly openedMax: number;
+  readonly acceptedMax: number;
+  readonly netMax: number;
+  readonly steeredMax: number;
 }
 /** `struct weft_config` */
 export const WeftConfig = {
-  size: 24,
+  size: 56,
   offsets: {
     nodeCookie: 0,
     revision: 8,
@@ -393,23 +417,37 @@ export const WeftConfig = {
     relayPortFirst: 16,
     relayPortCount: 18,
     patienceMs: 20,
+    flags: 24,
+    halfOpenMax: 28,
+    floodMax: 32,
+    openedMax: 36,
+    acceptedMax: 40,
+    netMax: 44,
+    steeredMax: 48,
   },
   encode(
     value: WeftConfig,
-    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(24),
+    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(56),
     offset = 0,
   ): Uint8Array<ArrayBuffer> {
-    const view = viewOf(bytes, offset, 24);
+    const view = viewOf(bytes, offset, 56);
     view.setBigUint64(0, value.nodeCookie, true);
     view.setUint32(8, value.revision, true);
     view.setUint32(12, value.workers, true);
     view.setUint16(16, value.relayPortFirst, true);
     view.setUint16(18, value.relayPortCount, true);
     view.setUint32(20, value.patienceMs, true);
+    view.setUint32(24, value.flags, true);
+    view.setUint32(28, value.halfOpenMax, true);
+    view.setUint32(32, value.floodMax, true);
+    view.setUint32(36, value.openedMax, true);
+    view.setUint32(40, value.acceptedMax, true);
+    view.setUint32(44, value.netMax, true);
+    view.setUint32(48, value.steeredMax, true);
     return bytes;
   },
   decode(bytes: ArrayBufferView, offset = 0): WeftConfig {
-    const view = viewOf(bytes, offset, 24);
+    const view = viewOf(bytes, offset, 56);
     return {
       nodeCookie: view.getBigUint64(0, true),
       revision: view.getUint32(8, true),
@@ -417,6 +455,13 @@ export const WeftConfig = {
       relayPortFirst: view.getUint16(16, true),
       relayPortCount: view.getUint16(18, true),
       patienceMs: view.getUint32(20, true),
+      flags: view.getUint32(24, true),
+      halfOpenMax: view.getUint32(28, true),
+      floodMax: view.getUint32(32, true),
+      openedMax: view.getUint32(36, true),
+      acceptedMax: view.getUint32(40, true),
+      netMax: view.getUint32(44, true),
+      steeredMax: view.getUint32(48, true),
     };
   },
 } as const;
@@ -465,32 +510,50 @@ export interface WeftConnRow {
   readonly reason: number;
   readonly state: number;
   readonly flags: number;
+  readonly payer: Uint8Array;
+  readonly ack: number;
+  readonly ifindex: number;
 }
 /** `struct weft_conn_row` */
 export const WeftConnRow = {
-  size: 16,
-  offsets: { touchedNs: 0, revision: 8, reason: 12, state: 14, flags: 15 },
+  size: 40,
+  offsets: {
+    touchedNs: 0,
+    revision: 8,
+    reason: 12,
+    state: 14,
+    flags: 15,
+    payer: 16,
+    ack: 32,
+    ifindex: 36,
+  },
   encode(
     value: WeftConnRow,
-    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(16),
+    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(40),
     offset = 0,
   ): Uint8Array<ArrayBuffer> {
-    const view = viewOf(bytes, offset, 16);
+    const view = viewOf(bytes, offset, 40);
     view.setBigUint64(0, value.touchedNs, true);
     view.setUint32(8, value.revision, true);
     view.setUint16(12, value.reason, true);
     view.setUint8(14, value.state);
     view.setUint8(15, value.flags);
+    putBytes(bytes, offset + 16, value.payer, 16);
+    view.setUint32(32, value.ack, true);
+    view.setUint32(36, value.ifindex, true);
     return bytes;
   },
   decode(bytes: ArrayBufferView, offset = 0): WeftConnRow {
-    const view = viewOf(bytes, offset, 16);
+    const view = viewOf(bytes, offset, 40);
     return {
       touchedNs: view.getBigUint64(0, true),
       revision: view.getUint32(8, true),
       reason: view.getUint16(12, true),
       state: view.getUint8(14),
       flags: view.getUint8(15),
+      payer: takeBytes(view, 16, 16),
+      ack: view.getUint32(32, true),
+      ifindex: view.getUint32(36, true),
     };
   },
 } as const;
@@ -741,6 +804,34 @@ export const WeftPortRow = {
   },
 } as const;
 
+/** `struct weft_quota` */
+export interface WeftQuota {
+  readonly second: bigint;
+  readonly told: number;
+}
+/** `struct weft_quota` */
+export const WeftQuota = {
+  size: 16,
+  offsets: { second: 0, told: 8 },
+  encode(
+    value: WeftQuota,
+    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(16),
+    offset = 0,
+  ): Uint8Array<ArrayBuffer> {
+    const view = viewOf(bytes, offset, 16);
+    view.setBigUint64(0, value.second, true);
+    view.setUint32(8, value.told, true);
+    return bytes;
+  },
+  decode(bytes: ArrayBufferView, offset = 0): WeftQuota {
+    const view = viewOf(bytes, offset, 16);
+    return {
+      second: view.getBigUint64(0, true),
+      told: view.getUint32(8, true),
+    };
+  },
+} as const;
+
 /** `struct weft_service_row` */
 export interface WeftServiceRow {
   readonly id: number;
@@ -942,7 +1033,7 @@ export const MAPS = {
     flags: 0,
     keySize: 16,
     key: bytesCodec(16),
-    valueSize: 16,
+    valueSize: 24,
     value: WeftBudget,
     objects: ["guard", "lookup", "steer"],
   },
@@ -972,7 +1063,7 @@ export const MAPS = {
     flags: 0,
     keySize: 40,
     key: WeftConnKey,
-    valueSize: 16,
+    valueSize: 40,
     value: WeftConnRow,
     objects: ["guard", "lookup", "steer"],
   },
@@ -982,23 +1073,23 @@ export const MAPS = {
     flags: 0,
     keySize: 4,
     key: U32,
-    valueSize: 24,
+    valueSize: 56,
     value: WeftConfig,
     objects: ["guard", "lookup", "steer"],
   },
   connections: {
     type: 1,
-    maxEntries: 131072,
+    maxEntries: 524288,
     flags: 1,
     keySize: 40,
     key: WeftConnKey,
-    valueSize: 16,
+    valueSize: 40,
     value: WeftConnRow,
     objects: ["guard", "lookup", "steer"],
   },
   counters: {
     type: 6,
-    maxEntries: 80,
+    maxEntries: 144,
     flags: 0,
     keySize: 4,
     key: U32,
@@ -1022,7 +1113,7 @@ export const MAPS = {
     flags: 0,
     keySize: 40,
     key: WeftConnKey,
-    valueSize: 16,
+    valueSize: 40,
     value: WeftConnRow,
     objects: ["guard", "lookup", "steer"],
   },
@@ -1052,7 +1143,7 @@ export const MAPS = {
     flags: 0,
     keySize: 40,
     key: WeftConnKey,
-    valueSize: 16,
+    valueSize: 40,
     value: WeftConnRow,
     objects: ["guard", "lookup", "steer"],
   },
@@ -1064,6 +1155,16 @@ export const MAPS = {
     key: U32,
     valueSize: 8,
     value: U64,
+    objects: ["guard", "lookup", "steer"],
+  },
+  pod_budgets: {
+    type: 1,
+    maxEntries: 4096,
+    flags: 1,
+    keySize: 16,
+    key: bytesCodec(16),
+    valueSize: 24,
+    value: WeftBudget,
     objects: ["guard", "lookup", "steer"],
   },
   pods: {
@@ -1084,6 +1185,16 @@ export const MAPS = {
     key: WeftPortKey,
     valueSize: 4,
     value: WeftPortRow,
+    objects: ["guard", "lookup", "steer"],
+  },
+  quotas: {
+    type: 6,
+    maxEntries: 1,
+    flags: 0,
+    keySize: 4,
+    key: U32,
+    valueSize: 16,
+    value: WeftQuota,
     objects: ["guard", "lookup", "steer"],
   },
   services: {
@@ -1137,3 +1248,6 @@ export const MAPS = {
     objects: ["guard", "lookup", "steer"],
   },
 } as const;
+
+/** Changes with every structure, constant and map: pins of another layout are not ours. */
+export const LAYOUT_FINGERPRINT = 0x109d7cdc914c17a9n;

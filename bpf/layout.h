@@ -115,6 +115,13 @@ enum weft_state {
 #define WEFT_CONN_ESTABLISHED 0x04  /* the handshake is complete */
 #define WEFT_CONN_ATTESTED 0x08     /* sent by the pod's own socket, on this node */
 #define WEFT_CONN_FALLBACK 0x10     /* PENDING may go direct when no relay is there */
+#define WEFT_CONN_ANSWERED 0x20     /* a SYN-ACK has passed */
+
+/* weft_config.flags */
+#define WEFT_CONFIG_PARTIAL 0x01      /* an address without a row may be a pod's: maps are full */
+#define WEFT_CONFIG_NO_SERVICE 0x02   /* an address without a row may be a Service's */
+#define WEFT_CONFIG_PODS_FULL 0x04    /* a veth without a row may be a pod's of the plan */
+#define WEFT_CONFIG_LISTENED 0x08     /* somebody wants to know what was allowed, too */
 
 /* weft_address_row.flags */
 #define WEFT_ADDRESS_LOCAL 0x01     /* a pod of this node */
@@ -137,6 +144,14 @@ struct weft_config {
 	__u16 relay_port_first; /* target ports of steered outbound connections, host order */
 	__u16 relay_port_count;
 	__u32 patience_ms;      /* how long a SYN from an unknown pod is met with silence */
+	__u32 flags;            /* WEFT_CONFIG_* */
+	__u32 half_open_max;    /* that one payer may open in an epoch and not complete */
+	__u32 flood_max;        /* the same, of all outsiders to one pod */
+	__u32 opened_max;       /* rows of `connections` that one pod may pay for */
+	__u32 accepted_max;     /* that outsiders may take of one pod */
+	__u32 net_max;          /* that one network, or known address, outside may pay for */
+	__u32 steered_max;      /* connections of one pod that a relay may have */
+	__u8 pad[4];
 };
 
 /* `decisions`[((stage * SOURCES + source) * MODES + mode) * WHERES + where] */
@@ -212,11 +227,14 @@ struct weft_conn_row {
 	__u16 reason;
 	__u8 state; /* enum weft_state */
 	__u8 flags; /* WEFT_CONN_* */
+	struct weft_addr payer; /* whose budget the row is in; zero: nobody's */
+	__u32 ack;     /* the least that acknowledges the SYN-ACK; host order */
+	__u32 ifindex; /* of the veth on which the addresses were checked; 0: none yet */
 };
 
 /* `services`: cluster address and port -> backends */
 struct weft_service_row {
-	__u32 id;    /* in `backends` */
+	__u32 id;    /* in `backends`; 0: they did not fit, refuse, map-full */
 	__u32 count; /* ready backends; 0: refuse, no-backend */
 };
 
@@ -269,10 +287,29 @@ struct weft_steer_row {
 	__u8 pad[4];
 };
 
-/* `budgets`: half-open connections per source */
+/* Who pays for rows: WEFT_PAYER_POD in word[0], a role in word[1] and the netns cookie of a local
+ * pod; or, outside, an address that is known, else its network (/24 or /64). */
+#define WEFT_PAYER_POD 0xffffffff
+#define WEFT_PAYER_OPENS 0     /* what the pod opens */
+#define WEFT_PAYER_ACCEPTS 1   /* what outsiders open to it */
+#define WEFT_PAYER_DATAGRAMS 2 /* what it sends and wants answered */
+
+/* `pod_budgets`, `budgets`: what a payer has taken */
 struct weft_budget {
-	__u64 epoch;
-	__u32 count;
+	__u64 epoch;       /* in which half_open was counted */
+	__u32 half_open;   /* connections begun in this epoch and not complete */
+	__u32 established; /* rows in `connections` */
+	__u32 steered;     /* a local pod's connections that were turned to the relay and live */
+	__u32 pad;
+};
+
+/* Events of what was allowed, a second and CPU, while nobody listens. */
+#define WEFT_UNHEARD_MAX 32
+
+/* `quotas`[0], per CPU */
+struct weft_quota {
+	__u64 second;
+	__u32 told;
 	__u32 pad;
 };
 
@@ -315,7 +352,8 @@ struct weft_event {
 	__u8 pad[6];
 };
 
-/* `counters`, per CPU: [reason] for refusals and drops, then these. */
+/* `counters`, per CPU: [reason] for refusals and drops, then these. EVENTS_LOST is the sum of
+ * those at LOST. */
 enum weft_counter {
 	WEFT_COUNTER_DIRECT = 64,
 	WEFT_COUNTER_STEERED_IN = 65,
@@ -326,7 +364,8 @@ enum weft_counter {
 	WEFT_COUNTER_PLAINTEXT_FROM_MESH = 70,
 	WEFT_COUNTER_EVENTS_LOST = 71,
 	WEFT_COUNTER_FALLBACK = 72,
-	WEFT_COUNTER_MAX = 80,
+	WEFT_COUNTER_LOST = 80, /* + [reason]: events that found the ring full, by reason */
+	WEFT_COUNTER_MAX = 144,
 };
 
 #endif

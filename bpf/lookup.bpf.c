@@ -2,8 +2,7 @@
 /* Who gets a connection inside the pod: sk_lookup obeys the rows that steering (for what the pod
  * opens) and the guard (for what comes in) have left; sockops leaves the rows by which the two ends
  * of a connection over the pod's lo know each other. */
-#include "events.h"
-#include "decide.h"
+#include "budget.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -35,9 +34,38 @@ static __always_inline __be16 sockops_remote_port(const struct bpf_sock_ops *ops
 	return bpf_htons((__u16)bpf_ntohl(ops->remote_port));
 }
 
+/* Charges a pod for a connection that the relay will hold. The target's port has been copied to the
+ * row by then: zero marks the socket as charged. */
+static __always_inline int charge(struct weft_socket *socket, __u64 cookie)
+{
+	const struct weft_config *conf = the_config();
+	struct weft_budget *budget;
+	struct weft_addr payer;
+
+	pay_as_pod(&payer, WEFT_PAYER_OPENS, cookie);
+	budget = open_budget(&payer);
+	if (!budget || !conf || budget->steered >= conf->steered_max)
+		return 0;
+	__sync_fetch_and_add(&budget->steered, 1);
+	socket->target_port = 0;
+	return 1;
+}
+
+static __always_inline void discharge(struct weft_socket *socket, __u64 cookie)
+{
+	struct weft_budget *budget;
+	struct weft_addr payer;
+
+	pay_as_pod(&payer, WEFT_PAYER_OPENS, cookie);
+	budget = budget_of(&payer);
+	if (budget && budget->steered && !socket->target_port)
+		__sync_fetch_and_add(&budget->steered, -1);
+	socket->role = WEFT_ROLE_NONE;
+}
+
 /* The active side, when its port is known: leaves the row by which the other side knows it. */
 static __always_inline void on_tcp_connect(struct bpf_sock_ops *ops,
-					   const struct weft_socket *socket,
+					   struct weft_socket *socket,
 					   struct weft_steer_key *key)
 {
 	struct weft_steer_row row = {};
@@ -48,7 +76,8 @@ static __always_inline void on_tcp_connect(struct bpf_sock_ops *ops,
 		row.target_port = socket->target_port;
 		row.dialled = socket->name;
 		row.dialled_port = socket->name_port;
-		failed = bpf_map_update_elem(&steered, key, &row, BPF_ANY);
+		failed = !charge(socket, key->netns_cookie) ||
+			 bpf_map_update_elem(&steered, key, &row, BPF_ANY);
 	} else if (socket->role == WEFT_ROLE_RELAY_IN) {
 		row.target = socket->name;
 		row.target_port = socket->name_port;
@@ -109,10 +138,12 @@ int weft_sockops(struct bpf_sock_ops *ops)
 	if (ops->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
 		on_tcp_connect(ops, socket, &key);
 	} else if (ops->args[1] == BPF_TCP_CLOSE) {
-		if (socket->role == WEFT_ROLE_CLIENT)
+		if (socket->role == WEFT_ROLE_CLIENT) {
 			bpf_map_delete_elem(&steered, &key);
-		else if (socket->role == WEFT_ROLE_RELAY_IN)
+			discharge(socket, key.netns_cookie);
+		} else if (socket->role == WEFT_ROLE_RELAY_IN) {
 			bpf_map_delete_elem(&clients, &key);
+		}
 	}
 	return 1;
 }
@@ -184,6 +215,24 @@ static __always_inline int lookup_guarded(struct bpf_sk_lookup *ctx, const struc
 	row->state = WEFT_STATE_DIRECT;
 	count(WEFT_COUNTER_FALLBACK);
 	return SK_PASS;
+}
+
+/* Attached only between two agents: what a pod opens waits for the next relay. The kernel sends a
+ * SYN that is dropped here again, as if the wire had lost it. */
+SEC("cgroup_skb/egress")
+int weft_hold(struct __sk_buff *skb)
+{
+	const struct weft_config *conf = the_config();
+	const struct weft_socket *socket;
+	struct bpf_sock *sk = skb->sk;
+
+	if (!conf || !sk)
+		return 1;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->state != BPF_TCP_SYN_SENT)
+		return 1;
+	socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+	return !socket || socket->role != WEFT_ROLE_CLIENT || !relay_is_expected(conf);
 }
 
 SEC("sk_lookup")

@@ -62,13 +62,14 @@ struct {
 
 /* What the kernel learns. A connection is half open until its handshake is complete, then it has
  * a row in `connections` until it ends, and is remembered in `closing` for its last packets. */
-MAP_HASH(connections, struct weft_conn_key, struct weft_conn_row, 131072);
+MAP_HASH(connections, struct weft_conn_key, struct weft_conn_row, 524288);
 MAP_LRU(half_open, struct weft_conn_key, struct weft_conn_row, 65536);
 MAP_LRU(closing, struct weft_conn_key, struct weft_conn_row, 16384);
 MAP_LRU(datagrams, struct weft_conn_key, struct weft_conn_row, 65536);
 MAP_LRU(datagram_names, struct weft_datagram_key, struct weft_datagram_name, 65536);
 MAP_LRU(unknown_peers, struct weft_addr, __u64, 16384);
 MAP_LRU(budgets, struct weft_addr, struct weft_budget, 16384);
+MAP_HASH(pod_budgets, struct weft_addr, struct weft_budget, 4096);
 MAP_HASH(steered, struct weft_steer_key, struct weft_steer_row, 65536);
 MAP_HASH(clients, struct weft_steer_key, struct weft_steer_row, 65536);
 
@@ -85,6 +86,13 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct weft_quota);
+} quotas SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

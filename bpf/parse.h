@@ -36,6 +36,8 @@ struct packet {
 	struct weft_addr target;
 	__u32 l4_offset;
 	__u32 payload_bytes; /* TCP: behind the header */
+	__u32 seq;           /* TCP, host order */
+	__u32 ack;
 	__be16 source_port;  /* ICMP echo: the identifier, in both */
 	__be16 target_port;
 	__u8 proto;
@@ -53,7 +55,8 @@ static __always_inline enum parsed parse_ip4(struct __sk_buff *skb, struct packe
 		return PARSED_MALFORMED;
 	header_bytes = ip.ihl * 4;
 	total_bytes = skb->len - ETH_HLEN;
-	if (ip.version != 4 || header_bytes < sizeof(ip) || header_bytes > total_bytes)
+	if (ip.version != 4 || header_bytes < sizeof(ip) || header_bytes > total_bytes ||
+	    (ip.tot_len && bpf_ntohs(ip.tot_len) < header_bytes))
 		return PARSED_MALFORMED;
 	addr_from_v4(&p->source, ip.saddr);
 	addr_from_v4(&p->target, ip.daddr);
@@ -124,6 +127,8 @@ static __always_inline enum parsed parse_l4(struct __sk_buff *skb, struct packet
 		p->source_port = tcp.source;
 		p->target_port = tcp.target;
 		p->tcp_flags = tcp.flags;
+		p->seq = bpf_ntohl(tcp.seq);
+		p->ack = bpf_ntohl(tcp.ack);
 		p->payload_bytes -= header_bytes;
 	} else if (p->proto == IPPROTO_UDP) {
 		struct udphdr udp;

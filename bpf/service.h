@@ -5,7 +5,7 @@
 
 #include "decide.h"
 
-enum translation { NOT_A_SERVICE, TRANSLATED, NO_BACKEND };
+enum translation { NOT_A_SERVICE, TRANSLATED, NO_BACKEND, NO_ROOM };
 
 /* Replaces addr and port by a backend's if they are a Service's. `choice` picks the backend. */
 static __always_inline enum translation translate(struct weft_addr *addr, __be16 *port, __u8 proto,
@@ -19,7 +19,7 @@ static __always_inline enum translation translate(struct weft_addr *addr, __be16
 	if (!service)
 		return NOT_A_SERVICE;
 	if (!service->count)
-		return NO_BACKEND;
+		return service->id ? NO_BACKEND : NO_ROOM;
 	at.service = service->id;
 	at.index = choice % service->count;
 	backend = bpf_map_lookup_elem(&backends, &at);
@@ -28,6 +28,11 @@ static __always_inline enum translation translate(struct weft_addr *addr, __be16
 	*addr = backend->addr;
 	*port = backend->port;
 	return TRANSLATED;
+}
+
+static __always_inline __u16 refusal_of(enum translation translation)
+{
+	return translation == NO_ROOM ? WEFT_REASON_MAP_FULL : WEFT_REASON_NO_BACKEND;
 }
 
 #endif

@@ -71,8 +71,8 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, struct weft_add
 	translation = translate(to, port, IPPROTO_UDP, choice);
 	if (translation == NOT_A_SERVICE)
 		return ALLOW;
-	if (translation == NO_BACKEND)
-		return refuse(&subject, WEFT_HOOK_SENDMSG, WEFT_REASON_NO_BACKEND);
+	if (translation == NO_BACKEND || translation == NO_ROOM)
+		return refuse(&subject, WEFT_HOOK_SENDMSG, refusal_of(translation));
 	count(WEFT_COUNTER_TRANSLATED);
 	if (name_answers(ctx, to, *port, &service, service_port))
 		return refuse(&subject, WEFT_HOOK_SENDMSG, WEFT_REASON_MAP_FULL);

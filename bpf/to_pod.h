@@ -6,6 +6,43 @@
 #include "judge.h"
 #include "prohibit.h"
 
+/* How far beyond the SYN-ACK a first acknowledgement may be: its payload in TCP Fast Open. */
+#define ACK_WINDOW (1u << 20)
+
+/* Charges a SYN to whoever must pay for it, notes who that is, and says whether there will be room
+ * for the connection: refusing it now is kinder than later. */
+static __always_inline int may_begin(const struct packet *p, const struct weft_veth_row *veth,
+				     const struct weft_config *conf, struct weft_addr *payer,
+				     int *has_room)
+{
+	const struct weft_address_row *source = bpf_map_lookup_elem(&addresses, &p->source);
+	const struct weft_budget *budget, *received;
+	struct weft_addr pod;
+
+	if (source && (source->flags & WEFT_ADDRESS_LOCAL)) {
+		pay_as_pod(payer, WEFT_PAYER_OPENS, source->netns_cookie);
+		budget = begin(payer, conf->half_open_max);
+		*has_room = budget && budget->established < conf->opened_max;
+		return budget != NULL;
+	}
+	pay_as_outsider(payer, &p->source, source != NULL);
+	budget = begin(payer, conf->half_open_max);
+	if (!budget)
+		return 0;
+	pay_as_pod(&pod, WEFT_PAYER_ACCEPTS, veth->netns_cookie);
+	received = begin(&pod, conf->flood_max);
+	*has_room = received && received->established < conf->accepted_max &&
+		    budget->established < conf->net_max;
+	return received != NULL;
+}
+
+/* Whether an opener has seen the SYN-ACK: one who forges its address cannot know the number. */
+static __always_inline int completes(const struct packet *p, const struct weft_conn_row *row)
+{
+	return (row->flags & WEFT_CONN_ANSWERED) && (p->tcp_flags & TCP_ACK) &&
+	       p->ack - row->ack < ACK_WINDOW;
+}
+
 /* The first packet of a connection. It passes even when refused: sk_lookup answers with a RST. */
 static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet *p,
 				      const struct weft_conn_key *key,
@@ -16,8 +53,8 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 	struct weft_conn_row fresh = { .revision = conf->revision };
 	struct subject subject = { &p->source, &p->target, p->source_port, p->target_port, p->proto };
 	struct weft_conn_row *known = bpf_map_lookup_elem(&connections, key);
-	const struct weft_address_row *source;
-	int node = from_node(skb, conf);
+	const struct weft_conn_row *again;
+	int node = from_node(skb, conf), has_room = 0;
 	__u8 verdict;
 
 	/* A live connection's business: TCP answers with a challenge. One that the plan no longer
@@ -26,9 +63,9 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 		return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_SPOOFED);
 	if (known && known->state != WEFT_STATE_REFUSE && still_allowed(known, key, conf))
 		return PASS;
-	known = bpf_map_lookup_elem(&half_open, key);
-	if (known && known->state != WEFT_STATE_REFUSE && known->revision == conf->revision &&
-	    (known->state != WEFT_STATE_NODE || node))
+	again = bpf_map_lookup_elem(&half_open, key);
+	if (again && again->state != WEFT_STATE_REFUSE && again->revision == conf->revision &&
+	    (again->state != WEFT_STATE_NODE || node))
 		return PASS; /* sent again */
 
 	if (node) {
@@ -36,10 +73,12 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 		verdict = WEFT_VERDICT_DIRECT;
 		count(WEFT_COUNTER_NODE);
 	} else {
-		source = bpf_map_lookup_elem(&addresses, &p->source);
-		if (!within_budget(&p->source, source && (source->flags & WEFT_ADDRESS_LOCAL)))
+		if (!may_begin(p, veth, conf, &fresh.payer, &has_room))
 			return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_SYN_BUDGET);
-		verdict = judge_inbound(skb, p, key, veth, target, conf, &fresh);
+		verdict = WEFT_VERDICT_REFUSE;
+		fresh.reason = WEFT_REASON_MAP_FULL;
+		if (has_room)
+			verdict = judge_inbound(skb, p, key, veth, target, conf, &fresh);
 		if (verdict == WEFT_VERDICT_WAIT)
 			return drop(fresh.reason);
 		if (verdict == WEFT_VERDICT_DIRECT)
@@ -52,48 +91,50 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 	fresh.touched_ns = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&half_open, key, &fresh, BPF_ANY))
 		return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_MAP_FULL);
-	bpf_map_delete_elem(&connections, key);
+	if (known)
+		forget(key, known, veth->netns_cookie);
 	bpf_map_delete_elem(&closing, key);
-	tell(&subject, WEFT_HOOK_TO_POD, verdict, fresh.reason, fresh.state);
+	if (verdict == WEFT_VERDICT_REFUSE || may_tell(conf))
+		tell(&subject, WEFT_HOOK_TO_POD, verdict, fresh.reason, fresh.state);
 	return PASS;
 }
 
 static __always_inline int tcp_to_pod(struct __sk_buff *skb, const struct packet *p,
+				      const struct weft_conn_key *key,
 				      const struct weft_veth_row *veth,
 				      const struct weft_address_row *target,
 				      const struct weft_config *conf)
 {
-	struct weft_conn_key key = {
-		.local = p->target,
-		.remote = p->source,
-		.local_port = p->target_port,
-		.remote_port = p->source_port,
-		.proto = IPPROTO_TCP,
-	};
 	struct weft_conn_row *row;
 
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return syn_to_pod(skb, p, &key, veth, target, conf);
-	row = find_row(&key);
+	if (begins(p))
+		return syn_to_pod(skb, p, key, veth, target, conf);
+	row = find_row(key);
 	if (!row)
 		return needs_row(target, &p->target, p->target_port) ?
 			       drop(WEFT_REASON_NO_CONNECTION) : PASS;
-	if (!still_allowed(row, &key, conf))
+	if (!still_allowed(row, key, conf))
 		return deny(p, WEFT_HOOK_TO_POD, row->reason);
+	/* Ends what the pod remembers of an earlier connection: then the SYN is answered. */
+	if ((p->tcp_flags & TCP_RST) && !p->payload_bytes && is_undecided(row))
+		return PASS;
 	if (row->state == WEFT_STATE_PENDING)
 		return drop(WEFT_REASON_NOT_STEERED);
 	/* Refused after its handshake: what closes it passes, payload does not. */
 	if (row->state == WEFT_STATE_REFUSE &&
 	    (!(row->flags & WEFT_CONN_ESTABLISHED) || p->payload_bytes))
 		return drop(row->reason);
-	if (!(row->flags & WEFT_CONN_ESTABLISHED) && row->state != WEFT_STATE_OUTBOUND &&
-	    !(p->tcp_flags & TCP_RST)) {
-		row = establish(&key, row);
+	if (row->state == WEFT_STATE_OUTBOUND) {
+		if (p->tcp_flags & TCP_SYN)
+			row->flags |= WEFT_CONN_ANSWERED;
+	} else if (!(row->flags & WEFT_CONN_ESTABLISHED) && !(p->tcp_flags & TCP_RST) &&
+		   completes(p, row)) {
+		row = establish(key, row, veth->netns_cookie, conf);
 		if (!row)
 			return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_MAP_FULL);
-		give_back(&p->source, 0);
 	}
-	follow(&key, row, p, WEFT_CONN_FIN_REMOTE);
+	remember_check(row, skb, conf);
+	follow(key, row, p, WEFT_CONN_FIN_REMOTE, veth->netns_cookie);
 	return PASS;
 }
 
@@ -116,45 +157,59 @@ static __always_inline int error_is_related(struct __sk_buff *skb, const struct 
 
 /* What mutual TLS cannot carry: under STRICT only answers, errors and the node's own pass. */
 static __always_inline int other_to_pod(struct __sk_buff *skb, const struct packet *p,
+					const struct weft_conn_key *key,
 					const struct weft_address_row *target,
 					const struct weft_config *conf)
 {
-	struct weft_conn_key key = {
-		.local = p->target,
-		.remote = p->source,
-		.local_port = p->target_port,
-		.remote_port = p->source_port,
-		.proto = p->proto,
-	};
-
 	if (is_icmp_error(p))
 		return error_is_related(skb, p) ? PASS : drop(WEFT_REASON_MALFORMED);
 	if (target->mode != WEFT_MODE_STRICT && target->mode != WEFT_MODE_UNKNOWN)
 		return PASS;
 	if (from_node(skb, conf))
 		return PASS;
-	if ((p->proto == IPPROTO_UDP || is_echo_reply(p)) && bpf_map_lookup_elem(&datagrams, &key))
+	if ((p->proto == IPPROTO_UDP || is_echo_reply(p)) && bpf_map_lookup_elem(&datagrams, key))
 		return PASS;
 	deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_NOT_AUTHENTICATED);
 	return prohibit(skb, p);
 }
 
+static __always_inline void key_to_pod(const struct packet *p, struct weft_conn_key *key)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->local = p->target;
+	key->remote = p->source;
+	key->local_port = p->target_port;
+	key->remote_port = p->source_port;
+	key->proto = p->proto;
+}
+
 static __always_inline int to_pod(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
-	const struct weft_veth_row *veth = bpf_map_lookup_elem(&veths, &ifindex);
 	const struct weft_config *conf = the_config();
 	const struct weft_address_row *target;
+	const struct weft_veth_row *veth;
+	struct weft_conn_row *row;
+	struct weft_conn_key key;
 	struct packet p = {};
 	enum parsed parsed;
 	int strict;
 
+	parsed = parse(skb, &p);
+	key_to_pod(&p, &key);
+	if (conf && parsed == PARSED && p.proto == IPPROTO_TCP && !begins(&p)) {
+		row = checked_row(&key, skb, conf);
+		if (row && !(p.tcp_flags & (TCP_FIN | TCP_RST))) {
+			touch(row);
+			return PASS;
+		}
+	}
+	veth = bpf_map_lookup_elem(&veths, &ifindex);
 	if (!veth || !conf)
-		return drop(WEFT_REASON_NO_CONNECTION);
+		return drop_unknown_veth(conf);
 	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
 		return PASS;
 	strict = veth->flags & WEFT_VETH_STRICT;
-	parsed = parse(skb, &p);
 	if (parsed == PARSED_MALFORMED)
 		return drop(WEFT_REASON_MALFORMED);
 	if (parsed == PARSED_FRAGMENT && strict)
@@ -174,8 +229,8 @@ static __always_inline int to_pod(struct __sk_buff *skb)
 	if (parsed == PARSED_FRAGMENT)
 		return PASS;
 	if (p.proto == IPPROTO_TCP)
-		return tcp_to_pod(skb, &p, veth, target, conf);
-	return other_to_pod(skb, &p, target, conf);
+		return tcp_to_pod(skb, &p, &key, veth, target, conf);
+	return other_to_pod(skb, &p, &key, target, conf);
 }
 
 #endif

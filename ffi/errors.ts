@@ -11,7 +11,12 @@
 import { errnoName } from "./errno.ts";
 
 /** Any error that `ffi/` throws. */
-export type FfiError = SyscallError | LibraryError | VerifierError | MapMismatchError;
+export type FfiError =
+  | SyscallError
+  | LibraryError
+  | VerifierError
+  | MapMismatchError
+  | PinKindError;
 
 /** A system call, or a library function that stands for one, failed. */
 export class SyscallError extends Error {
@@ -81,6 +86,23 @@ export class MapMismatchError extends Error {
     this.map = map;
     this.path = path;
     this.differences = differences;
+  }
+}
+
+/** Something else than was wanted is pinned. */
+export class PinKindError extends Error {
+  override readonly name = "PinKindError";
+  readonly code = "pin-kind";
+  readonly path: string;
+  /** "map", "program", "link", or what the kernel calls it. */
+  readonly current: string;
+  readonly wanted: string;
+
+  constructor(path: string, current: string, wanted: string) {
+    super(`Cannot use what is pinned at "${path}": it is a ${current}, want a ${wanted}`);
+    this.path = path;
+    this.current = current;
+    this.wanted = wanted;
   }
 }
 

@@ -9,18 +9,30 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
 import type { Btf, BtfMember, BtfTypeOf } from "../ffi/bpf/btf.ts";
 
 /** The whole text of the generated file. */
 export function renderLayout(header: Btf, objects: ReadonlyMap<string, Btf>): string {
   const structs = named(header, "struct").filter((type) => !isBytes(header, type));
   const enums = named(header, "enum");
-  return [
+  const text = [
     PREAMBLE,
     ...enums.map(renderEnum),
     ...renderConstants(header),
     ...structs.map((type) => renderStruct(header, type)),
     renderMaps(objects),
+  ].join("\n");
+  return `${text}\n${renderFingerprint(text)}`;
+}
+
+/** A number that is another one whenever anything above it is. */
+function renderFingerprint(text: string): string {
+  const digest = createHash("sha256").update(text).digest("hex");
+  return [
+    "/** Changes with every structure, constant and map: pins of another layout are not ours. */",
+    `export const LAYOUT_FINGERPRINT = 0x${digest.slice(0, 16)}n;`,
+    "",
   ].join("\n");
 }
 

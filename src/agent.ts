@@ -17,8 +17,15 @@ import { openAuthority } from "./identity/mod.ts";
 import { openDatapath } from "./load/mod.ts";
 import { openLog } from "./log.ts";
 import { lockRunDirectory, Observer, serveAgent } from "./observe/mod.ts";
-import { startRelay } from "./relay/mod.ts";
-import { DRAIN_MS, PEER_PATIENCE_MS, REPAIR_INTERVAL_MS, SWEEP_INTERVAL_MS } from "./limits.ts";
+import { type Relay, startRelay } from "./relay/mod.ts";
+import {
+  DRAIN_MS,
+  HOLD_MS,
+  LAST_MS,
+  PEER_PATIENCE_MS,
+  REPAIR_INTERVAL_MS,
+  SWEEP_INTERVAL_MS,
+} from "./limits.ts";
 import { hasOtherNodes, watchDirectory } from "./watch/mod.ts";
 
 /** Runs the agent of this node until `signal` aborts. */
@@ -51,13 +58,21 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
     stop: () => stop.abort(),
   });
   const observer: Observer = stack.use(
-    new Observer({ state: () => agent.state(), counters: () => datapath.counters() }),
+    new Observer({
+      state: () => agent.state(),
+      counters: () => datapath.counters(),
+      shortages: () => relay.stats().accept_refused,
+    }),
   );
   stack.use(serveAgent({ view: agent, observer, log, lock }));
   stack.use(authority.onChange(() => agent.refresh()));
   stack.use(every(REPAIR_INTERVAL_MS, () => agent.repair()));
   stack.use(every(SWEEP_INTERVAL_MS, () => datapath.sweep()));
-  const events = datapath.readEvents((event) => observer.onKernelEvent(event), until);
+  const events = datapath.readEvents(
+    (event) => observer.onKernelEvent(event),
+    until,
+    () => observer.feed.isHeard,
+  );
   log.info("agent-started", { node: config.node, source: config.source.directory });
 
   const { systemNamespace } = config;
@@ -67,9 +82,23 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
   for await (const changes of watchDirectory(directory, options)) {
     await agent.take(changes);
   }
-  await relay.stop(DRAIN_MS);
+  // Whoever dials while agents change waits for the next one; not if there shall be none.
+  await quiet(relay, DRAIN_MS - LAST_MS);
+  if (!stop.signal.aborted) datapath.hold(HOLD_MS);
+  await relay.stop(LAST_MS);
   await events;
   log.info("agent-stopped", { reason: stop.signal.aborted ? "asked to" : "signal" });
+}
+
+const QUIET_CHECK_MS = 20;
+
+/** Resolves when nothing is carried, or after `patienceMs`. The relay serves meanwhile. */
+async function quiet(relay: Relay, patienceMs: number): Promise<void> {
+  const end = performance.now() + patienceMs;
+  while (relay.stats().connections_open > 0 && performance.now() < end) {
+    // deno-lint-ignore no-await-in-loop -- counters in shared memory announce nothing
+    await new Promise((resolve) => setTimeout(resolve, QUIET_CHECK_MS));
+  }
 }
 
 /** Calls back at an interval, until disposed. */

@@ -28,7 +28,7 @@ import type { Relay } from "./relay/mod.ts";
 import { RELAY_PATIENCE_MS } from "./limits.ts";
 import { certificateNames, relaySnapshot } from "./snapshot.ts";
 import { DATAPATH_VERSION } from "./version.ts";
-import { announceNode } from "./watch/mod.ts";
+import { announceNode, isForgotten } from "./watch/mod.ts";
 
 export interface AgentParts {
   readonly config: Config;
@@ -79,7 +79,12 @@ export class AgentState implements AgentView {
   /** Puts back what others disturbed; looks again for pods that could not be found. */
   repair(): Promise<void> {
     return this.#enqueue(async () => {
-      if (this.#isApplied && this.#parts.datapath.repair()) await this.#reconcile();
+      if (!this.#isApplied) return;
+      if (this.#parts.datapath.repair()) await this.#reconcile();
+      const { source: { nodesDirectory }, node } = this.config;
+      if (!await isForgotten(nodesDirectory, node)) return;
+      this.#announced = "";
+      await this.#announce();
     });
   }
 
@@ -106,14 +111,13 @@ export class AgentState implements AgentView {
       revision: datapath.revision,
       counters: datapath.counters(),
       maps: datapath.usage(),
+      shortages: datapath.shortages,
       failures: [...datapath.failures].map(([pod, reason]) => ({ pod, reason })),
     };
   }
 
   relay(): RelayView {
-    const { datapath, relay } = this.#parts;
-    const counters = relay.stats();
-    return { workers: [{ index: 0, running: true, revision: datapath.revision, counters }] };
+    return { workers: this.#parts.relay.workers() };
   }
 
   identity(): IdentityView {
@@ -154,6 +158,7 @@ export class AgentState implements AgentView {
     const state = this.#state;
     if (!state.source.ready && !this.#isApplied) return;
     const plan = compile(state);
+    await authority.nodeIs(state.nodes.get(this.config.node)?.uid ?? "");
     // First the relay, which makes its listeners; then the kernel, which steers to them.
     const changed = datapath.find(plan) || !this.#isApplied || !diffPlans(this.#plan, plan).empty;
     await this.#haveCertificates();
@@ -171,6 +176,7 @@ export class AgentState implements AgentView {
       await Promise.race([relay.applied(revision), delay(RELAY_PATIENCE_MS)]);
       datapath.apply(plan);
     }
+    relay.settled();
     this.#plan = plan;
     this.#isApplied = true;
     await this.#announce();

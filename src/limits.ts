@@ -53,11 +53,40 @@ export const SOURCE_RETRY_MS = 1000;
 /** A file that is suddenly empty is being written until it has been empty for this long. */
 export const SOURCE_EMPTY_GRACE_MS = 1000;
 
-/** Rows of `addresses` and `ports` (bpf/maps.h). */
+/**
+ * Rows of `addresses`, `ports` and `services` (bpf/maps.h). Beyond them: an address without a row
+ * may be anybody's, one without room for its overrides is STRICT, a Service is refused.
+ */
 export const ADDRESSES_MAX = 65_536;
 
 /** Rows of `pods`: pods of one node (bpf/maps.h). The kubelet's own default is 110. */
 export const LOCAL_PODS_MAX = 1024;
+
+/** Rows of `connections` (bpf/maps.h): complete connections of all pods of a node, at 128 bytes. */
+export const CONNECTIONS_MAX = 524_288;
+
+/**
+ * Bounds of what one payer (bpf/budget.h) may take of the tables that all pods share; more is
+ * refused as `map-full`, and half-open ones as `syn-budget`. A connection between two pods of one
+ * node has two rows, and the pod that opens it pays for both.
+ */
+export const CONNECTION_LIMITS = {
+  /** Begun in a second and not completed: by one pod, or one network or known address outside. */
+  halfOpen: 8192,
+  /** The same, to one pod by all outsiders together. */
+  flood: 16_384,
+  /** Rows that one pod may open: sixteen pods would have to conspire to take all. */
+  opened: 32_768,
+  /** Rows that outsiders may open to one pod. */
+  accepted: 65_536,
+  /** Rows that one network (/24, /64), or known address, outside may open. */
+  network: 32_768,
+  /** Connections of one pod that its relay may hold: one row of `steered` each, until accepted. */
+  steered: 16_384,
+} as const;
+
+assert(CONNECTION_LIMITS.opened * 8 <= CONNECTIONS_MAX, "one pod takes a small part");
+assert(CONNECTION_LIMITS.network < CONNECTION_LIMITS.accepted, "one network leaves others room");
 
 assert(SOURCE_QUIET_MS < SOURCE_BURST_MS_MAX, "a burst outlasts one pause");
 assert(SOURCE_BURST_MS_MAX <= SOURCE_EMPTY_GRACE_MS, "a burst of writes ends within the grace");
@@ -79,5 +108,23 @@ export const SWEEP_INTERVAL_MS = 30_000;
  */
 export const RELAY_PATIENCE_MS = 1000;
 
-/** How long an agent that was asked to end lets live connections finish; new ones are refused. */
+/** How long an agent that was asked to end lets live connections finish. It serves until the … */
 export const DRAIN_MS = 2000;
+
+/** … last of it: from then on new connections wait for the next agent. */
+export const LAST_MS = 500;
+
+/** How long they wait, without a next agent, until they are refused. Starting takes one or two. */
+export const HOLD_MS = 5000;
+
+/**
+ * Steps of one regular expression of a policy, once its repetitions are spelt out: a text is
+ * matched in time proportional to them.
+ */
+export const REGEX_STEPS_MAX = 10_000;
+
+/**
+ * Descriptors that connections never get: with them the agent answers, reads its source and finds
+ * pods while all others are taken.
+ */
+export const DESCRIPTORS_RESERVED = 64;

@@ -136,8 +136,9 @@ export const REASONS = {
   },
   "map-full": {
     number: 23,
-    happened: "the kernel table that would hold the connection is full",
-    hint: "see weft_map_entries in the metrics for which; look for a flood from one source",
+    happened: "there is no room for it in the kernel's tables, or for no more of who opens it",
+    hint: "`weft status` names a table that is full; else look for a pod or a network that has" +
+      " opened tens of thousands of connections",
   },
   "peer-not-ready": {
     number: 24,

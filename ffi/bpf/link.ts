@@ -16,6 +16,7 @@ import { cstring, Struct } from "../memory.ts";
 import { AttachFlag, AttachType, LinkType } from "./constants.ts";
 import type { BpfMap } from "./map.ts";
 import type { BpfProgram } from "./program.ts";
+import { openPin } from "./pin.ts";
 import { libbpf } from "./symbols.ts";
 
 /** A program on a hook. */
@@ -56,10 +57,8 @@ export class BpfLink implements Disposable {
 
   /** Opens a pinned link; undefined when nothing is pinned at `path`. */
   static openPinned(path: string): BpfLink | undefined {
-    const raw = libbpf().bpf_obj_get(cstring(path));
-    if (raw === -Errno.ENOENT) return undefined;
-    checkNegative("bpf_obj_get", raw, () => `Cannot open link pinned at "${path}"`);
-    return new BpfLink(Fd.adopt(raw, `link ${path}`));
+    const fd = openPin(path, "link");
+    return fd && new BpfLink(fd);
   }
 
   /** Takes ownership of the descriptor of a link. */

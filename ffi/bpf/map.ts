@@ -15,6 +15,7 @@ import { SyscallError } from "../errors.ts";
 import { Fd } from "../fd.ts";
 import { cstring, fixedBytes, Struct } from "../memory.ts";
 import { MapType, UpdateFlag } from "./constants.ts";
+import { openPin } from "./pin.ts";
 import { libbpf } from "./symbols.ts";
 
 /** A map, from an object, from where it is pinned, by id, or newly made. */
@@ -47,10 +48,8 @@ export class BpfMap implements Disposable {
 
   /** Opens a pinned map; undefined when nothing is pinned at `path`. */
   static openPinned(path: string): BpfMap | undefined {
-    const raw = libbpf().bpf_obj_get(cstring(path));
-    if (raw === -Errno.ENOENT) return undefined;
-    checkNegative("bpf_obj_get", raw, () => `Cannot open map pinned at "${path}"`);
-    return BpfMap.adopt(Fd.adopt(raw, `map ${path}`));
+    const fd = openPin(path, "map");
+    return fd && BpfMap.adopt(fd);
   }
 
   /** Opens a map by its id; undefined when there is none. */

@@ -14,6 +14,7 @@ import { SyscallError, VerifierError } from "../errors.ts";
 import { Fd } from "../fd.ts";
 import { boundedText, cstring, fixedBytes, Struct } from "../memory.ts";
 import type { AttachType, ProgramType } from "./constants.ts";
+import { openPin } from "./pin.ts";
 import { libbpf } from "./symbols.ts";
 
 /** A program in the kernel. */
@@ -44,10 +45,8 @@ export class BpfProgram implements Disposable {
 
   /** Opens a pinned program; undefined when nothing is pinned at `path`. */
   static openPinned(path: string): BpfProgram | undefined {
-    const raw = libbpf().bpf_obj_get(cstring(path));
-    if (raw === -Errno.ENOENT) return undefined;
-    checkNegative("bpf_obj_get", raw, () => `Cannot open program pinned at "${path}"`);
-    return BpfProgram.adopt(Fd.adopt(raw, `program ${path}`));
+    const fd = openPin(path, "program");
+    return fd && BpfProgram.adopt(fd);
   }
 
   /** Opens a program by its id; undefined when there is none. */
@@ -105,6 +104,15 @@ export class BpfProgram implements Disposable {
       contextOut: contextOut.subarray(0, options.u32(52)),
       durationNs: options.u32(64),
     };
+  }
+
+  /** Runs a program of type SYSCALL once, on a context of its own; returns what it returns. */
+  call(context: Uint8Array<ArrayBuffer>): number {
+    const options = new Struct(TEST_RUN_OPTS_SIZE).setU64(0, TEST_RUN_OPTS_SIZE);
+    options.setPointer(32, context).setU32(48, context.length);
+    const result = libbpf().bpf_prog_test_run_opts(this.#fd.raw, options.bytes);
+    checkNegative("bpf_prog_test_run_opts", result, () => `Cannot call program "${this.name}"`);
+    return options.view.getInt32(56, true);
   }
 
   /** Pins the program at `path`, on a bpffs. */

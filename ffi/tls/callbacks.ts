@@ -17,9 +17,14 @@ import { certificateDer, X509Error } from "./trust.ts";
 export interface HandshakeChecks {
   /**
    * Judges the leaf that the peer showed. `chainError` is OpenSSL's own opinion of its chain, an
-   * X509_V_* number. Returns the number that decides, and that chooses the alert: zero accepts.
+   * X509_V_* number; where it is zero, `issuers` are the certificates between leaf and root.
+   * Returns the number that decides, and that chooses the alert: zero accepts.
    */
-  judge(leafDer: Uint8Array<ArrayBuffer>, chainError: number): number;
+  judge(
+    leafDer: Uint8Array<ArrayBuffer>,
+    chainError: number,
+    issuers: readonly Uint8Array<ArrayBuffer>[],
+  ): number;
 }
 
 export interface TlsCallbackOptions {
@@ -76,7 +81,8 @@ export class TlsCallbacks implements Disposable {
       const chainError = chainOk ? X509Error.OK : crypto.X509_STORE_CTX_get_error(context);
       const leaf = crypto.X509_STORE_CTX_get0_cert(context);
       if (leaf !== null && this.checks !== null) {
-        error = this.checks.judge(certificateDer(leaf), chainError);
+        const issuers = chainOk ? intermediatesOf(context) : [];
+        error = this.checks.judge(certificateDer(leaf), chainError, issuers);
       }
     } catch {
       error = X509Error.APPLICATION_VERIFICATION;
@@ -84,6 +90,18 @@ export class TlsCallbacks implements Disposable {
     crypto.X509_STORE_CTX_set_error(context, error);
     return error === X509Error.OK ? 1 : 0;
   }
+}
+
+/** What stands between the leaf and the root, of a chain that was found good. */
+function intermediatesOf(context: Deno.PointerValue): Uint8Array<ArrayBuffer>[] {
+  const crypto = libcrypto();
+  const chain = crypto.X509_STORE_CTX_get0_chain(context);
+  const ders: Uint8Array<ArrayBuffer>[] = [];
+  for (let i = 1; i < crypto.OPENSSL_sk_num(chain) - 1; i++) {
+    const issuer = crypto.OPENSSL_sk_value(chain, i);
+    if (issuer !== null) ders.push(certificateDer(issuer));
+  }
+  return ders;
 }
 
 const VERIFY = { parameters: ["pointer", "pointer"], result: "i32" } as const;

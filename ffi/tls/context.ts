@@ -56,6 +56,7 @@ export class TlsContext implements Disposable {
     const ssl = libssl();
     this.#control(SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_3_VERSION);
     this.#control(SSL_CTRL_MODE, MODES);
+    ssl.SSL_CTX_set_options(this.pointer, OPTIONS);
     // The relay keeps sessions itself, and tickets carry the server's state.
     this.#control(SSL_CTRL_SET_SESS_CACHE_MODE, SESS_CACHE_OFF);
     if (this.#control(SSL_CTRL_SET_GROUPS_LIST, 0, cstring(GROUPS)) !== 1) {
@@ -130,6 +131,11 @@ const TLS1_3_VERSION = 0x0304;
 const VERIFY_PEER_OR_FAIL = 3;
 /** SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS */
 const MODES = 0x2 | 0x10;
+/**
+ * SSL_OP_NO_TX_CERTIFICATE_COMPRESSION | SSL_OP_NO_RX_CERTIFICATE_COMPRESSION: a chain of ours is
+ * a kilobyte, and whoever inflates what strangers send does their work.
+ */
+const OPTIONS = 1n << 32n | 1n << 33n;
 const SESS_CACHE_OFF = 0;
 const SSL_CTRL_MODE = 33;
 const SSL_CTRL_SET_SESS_CACHE_MODE = 44;

@@ -54,6 +54,11 @@ export function alertOf(faults: readonly TlsFault[]): number | undefined {
   return alert && alert.reason - ALERT_FIRST;
 }
 
+/** Whether the peer has broken the rules of TLS, rather than gone or given up with an alert. */
+export function hasBrokenTls(faults: readonly TlsFault[]): boolean {
+  return faults.length > 0 && alertOf(faults) === undefined;
+}
+
 /** Returns a pointer that is not NULL, or throws. */
 export function checkTls(pointer: Deno.PointerValue, action: string): Deno.PointerObject {
   if (pointer === null) throw new TlsError(action);

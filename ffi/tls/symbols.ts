@@ -11,6 +11,8 @@
 import { openLibrary, type Symbols } from "../dlopen.ts";
 
 export const LIBSSL = {
+  // int OPENSSL_init_ssl(uint64_t opts, const OPENSSL_INIT_SETTINGS *settings);
+  OPENSSL_init_ssl: { parameters: ["u64", "pointer"], result: "i32" },
   // const SSL_METHOD *TLS_client_method(void);
   TLS_client_method: { parameters: [], result: "pointer" },
   // const SSL_METHOD *TLS_server_method(void);
@@ -19,6 +21,8 @@ export const LIBSSL = {
   SSL_CTX_new: { parameters: ["pointer"], result: "pointer" },
   // void SSL_CTX_free(SSL_CTX *ctx);
   SSL_CTX_free: { parameters: ["pointer"], result: "void" },
+  // long SSL_ctrl(SSL *ssl, int cmd, long larg, void *parg);
+  SSL_ctrl: { parameters: ["pointer", "i32", "i64", "buffer"], result: "i64" },
   // long SSL_CTX_ctrl(SSL_CTX *ctx, int cmd, long larg, void *parg);
   SSL_CTX_ctrl: { parameters: ["pointer", "i32", "i64", "buffer"], result: "i64" },
   SSL_CTX_ctrl_pointer: {
@@ -138,6 +142,8 @@ export const LIBCRYPTO = {
     parameters: ["pointer", "pointer", "pointer", "pointer"],
     result: "pointer",
   },
+  // int EVP_PKEY_set_type(EVP_PKEY *key, int type);
+  EVP_PKEY_set_type: { parameters: ["pointer", "i32"], result: "i32" },
   // void EVP_PKEY_free(EVP_PKEY *key);
   EVP_PKEY_free: { parameters: ["pointer"], result: "void" },
   // void X509_free(X509 *a);
@@ -172,6 +178,12 @@ export const LIBCRYPTO = {
   X509_STORE_CTX_set_error: { parameters: ["pointer", "i32"], result: "void" },
   // X509 *X509_STORE_CTX_get0_cert(const X509_STORE_CTX *ctx);
   X509_STORE_CTX_get0_cert: { parameters: ["pointer"], result: "pointer" },
+  // STACK_OF(X509) *X509_STORE_CTX_get0_chain(const X509_STORE_CTX *ctx);
+  X509_STORE_CTX_get0_chain: { parameters: ["pointer"], result: "pointer" },
+  // int OPENSSL_sk_num(const OPENSSL_STACK *st);
+  OPENSSL_sk_num: { parameters: ["pointer"], result: "i32" },
+  // void *OPENSSL_sk_value(const OPENSSL_STACK *st, int i);
+  OPENSSL_sk_value: { parameters: ["pointer", "i32"], result: "pointer" },
   // const char *X509_verify_cert_error_string(long n);
   X509_verify_cert_error_string: { parameters: ["i64"], result: "pointer" },
   // unsigned long ERR_get_error(void);
@@ -184,10 +196,21 @@ export const LIBCRYPTO = {
 
 /** The symbols of libssl. */
 export function libssl(): Symbols<typeof LIBSSL> {
-  return openLibrary("libssl.so.3", LIBSSL);
+  const ssl = openLibrary("libssl.so.3", LIBSSL);
+  if (!isReady) {
+    isReady = true;
+    // Before anything else is called, or OpenSSL reads the machine's openssl.cnf: what TLS means
+    // here is nobody else's to say, and a broken file is not ours to stumble over.
+    ssl.OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, null);
+  }
+  return ssl;
 }
 
 /** The symbols of libcrypto. */
 export function libcrypto(): Symbols<typeof LIBCRYPTO> {
+  if (!isReady) libssl();
   return openLibrary("libcrypto.so.3", LIBCRYPTO);
 }
+
+let isReady = false;
+const OPENSSL_INIT_NO_LOAD_CONFIG = 0x80n;

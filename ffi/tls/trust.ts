@@ -84,6 +84,7 @@ export function verifyErrorText(error: number): string {
  */
 export const X509Error = {
   OK: 0,
+  /** alert 42, bad_certificate */
   CERT_NOT_YET_VALID: 9,
   /** alert 45, certificate_expired */
   CERT_HAS_EXPIRED: 10,
@@ -96,6 +97,7 @@ export const X509Error = {
   INVALID_PURPOSE: 26,
   /** alert 42, bad_certificate */
   CERT_REJECTED: 28,
+  UNHANDLED_CRITICAL_EXTENSION: 34,
   /** alert 40, handshake_failure */
   APPLICATION_VERIFICATION: 50,
   /** not in the table of OpenSSL: alert 46, certificate_unknown */

@@ -17,15 +17,18 @@ export interface TestCounts {
   readonly skipped: readonly string[];
 }
 
-interface TestCase {
+/** One test or suite of a report. */
+export interface TestCase {
   readonly name: string;
   readonly outcome: "passed" | "failed" | "skipped";
+  /** What it failed with; empty otherwise. */
+  readonly failure: string;
 }
 
 const SEPARATOR = " > ";
 
 export function countTests(report: string): TestCounts {
-  const cases = parseCases(report);
+  const cases = readCases(report);
   const suites = new Set(cases.flatMap(({ name }) => ancestors(name)));
   const failed = cases.filter(({ outcome }) => outcome === "failed").map(({ name }) => name);
   const explained = new Set(failed.filter((name) => !suites.has(name)).flatMap(ancestors));
@@ -37,11 +40,13 @@ export function countTests(report: string): TestCounts {
   };
 }
 
-function parseCases(report: string): TestCase[] {
+/** The tests and suites of a report, in its order. */
+export function readCases(report: string): TestCase[] {
   const cases = report.matchAll(/<testcase name="([^"]*)"[^>]*>([\s\S]*?)<\/testcase>/g);
   return [...cases].map(([, name = "", body = ""]) => ({
     name: unescape(name),
     outcome: of(body),
+    failure: unescape(/<failure[^>]*>([\s\S]*?)<\/failure>/.exec(body)?.[1] ?? ""),
   }));
 }
 

@@ -93,17 +93,26 @@ export class AgentClient implements Disposable {
     // An address: the client looks names up, even those that it does not connect to.
     const url = `http://127.0.0.1${path}?${new URLSearchParams(query)}`;
     let response: Response;
+    // A process that is stopped has a socket that accepts: nobody must wait for it without end.
+    const silence = new AbortController();
+    const timer = setTimeout(() => silence.abort(SILENT), ANSWER_TIMEOUT_MS);
     try {
-      const signal = this.#signal ? { signal: this.#signal } : {};
-      response = await fetch(url, { ...init, ...signal, client: this.#http });
+      const signal = AbortSignal.any([silence.signal, ...this.#signal ? [this.#signal] : []]);
+      response = await fetch(url, { ...init, signal, client: this.#http });
     } catch (error) {
       if (this.#signal?.aborted) throw error;
       throw unreachable(this.#path, error);
+    } finally {
+      clearTimeout(timer);
     }
     if (response.ok) return response;
     throw await refusal(response);
   }
 }
+
+/** The slowest answer is that of a large status, some milliseconds. */
+const ANSWER_TIMEOUT_MS = 5000;
+const SILENT = new Error(`nothing for ${ANSWER_TIMEOUT_MS / 1000} s; is its process stopped?`);
 
 function unreachable(path: string, cause: unknown): UnreachableError {
   if (cause instanceof Deno.errors.PermissionDenied) {

@@ -18,6 +18,8 @@ export const ExitStatus = {
   USAGE: 2,
   /** no agent answers */
   NO_AGENT: 3,
+  /** what the command was told to use is not there (`weft policy eval --engine kernel`) */
+  UNAVAILABLE: 3,
   /** the command failed */
   FAILED: 4,
 } as const;

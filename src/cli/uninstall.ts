@@ -70,8 +70,8 @@ async function uninstall(options: UninstallOptions, env: CliEnv): Promise<void> 
   say(
     removed ? `removed programs, maps and pins in ${places.bpffs}` : `no pins in ${places.bpffs}`,
   );
-  removeAll(runDirectory, ["weft.sock", "agent.json", "lock"]);
-  removeAll(places.stateDirectory, ["last-good-policies.json"]);
+  removeAll(runDirectory, ["weft.sock", "agent.json", "agent.json.next", "lock"]);
+  removeAll(places.stateDirectory, ["last-good-policies.json", "last-good-policies.json.new"]);
   if (!options.purge) {
     say(`kept keys and certificates in ${places.stateDirectory} (--purge removes them)`);
     return;
@@ -106,6 +106,8 @@ async function stopAgent(runDirectory: string, signal: AbortSignal): Promise<boo
   } catch (error) {
     if (!isUnreachable(error) || error.how === "forbidden") throw error;
     if (isFree(runDirectory)) return false;
+    // It cannot be asked: it is stopped, or stuck. The kernel knows who holds the lock.
+    if (error.how === "broken") await endHolder(runDirectory);
   }
   const end = Date.now() + STOP_TIMEOUT_MS;
   while (!isFree(runDirectory)) {
@@ -118,6 +120,12 @@ async function stopAgent(runDirectory: string, signal: AbortSignal): Promise<boo
     await new Promise((resolve) => setTimeout(resolve, STOP_POLL_MS));
   }
   return true;
+}
+
+async function endHolder(runDirectory: string): Promise<void> {
+  const { lockHolder } = await import("../observe/mod.ts");
+  const pid = lockHolder(runDirectory);
+  if (pid !== undefined) Deno.kill(pid, "SIGKILL");
 }
 
 /** Whether nobody holds the lock of the run directory. */
@@ -150,7 +158,22 @@ function purge(stateDirectory: string): void {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
+  for (const name of namesIn(stateDirectory).filter((each) => HALF_MADE.test(each))) {
+    Deno.removeSync(`${stateDirectory}/${name}`, { recursive: true });
+  }
   removeAll(stateDirectory, STATE_NAMES);
 }
 
 const STATE_NAMES = ["issuer.crt", "issuer.key", "bundle.pem"];
+/** What a start that was killed had begun to write: keys among it. */
+const HALF_MADE =
+  /^(issuer\.key\.next|(issuer\.(crt|key(\.next)?)|bundle\.pem|\.ca)\.tmp-[0-9a-f-]{36})$/;
+
+function namesIn(directory: string): string[] {
+  try {
+    return [...Deno.readDirSync(directory)].map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}

@@ -17,6 +17,7 @@ import { formatError } from "../errors.ts";
 import { type AlternativeNames, issueSvid, type Svid } from "./issue.ts";
 import {
   describeCredentials,
+  foreignUid,
   isRootHere,
   type IssuerView,
   manualRenewal,
@@ -176,6 +177,33 @@ export class Authority implements AsyncDisposable {
     });
   }
 
+  /**
+   * Says by which UID the cluster knows this node. An issuer of another is replaced where the root
+   * is here; elsewhere the root's machine has to make one, unless it was made without any.
+   */
+  nodeIs(uid: string): Promise<void> {
+    const { nodeUid, nodeName } = this.#credentials;
+    if (uid === "" || uid === nodeUid) return Promise.resolve(this.#report("uid", undefined));
+    return this.#enqueue(async () => {
+      try {
+        if (await isRootHere(this.#config)) {
+          await this.#adopt(
+            await renewCredentials(
+              this.#config,
+              { ...this.#credentials, nodeUid: uid },
+              this.#now(),
+            ),
+          );
+        } else if (nodeUid !== nodeName) {
+          return this.#report("uid", foreignUid(this.#views.issuer, uid));
+        }
+        this.#report("uid", undefined);
+      } catch (error) {
+        this.#report("uid", error);
+      }
+    });
+  }
+
   /** Reads the files again and takes over what is new in them. The watch calls it. */
   reload(): Promise<void> {
     return this.#enqueue(async () => {
@@ -281,8 +309,11 @@ export class Authority implements AsyncDisposable {
   }
 }
 
-/** The clock is looked at this often, for it may be set. */
-const DELAY_MS_MAX = 30_000;
+/**
+ * The clock is looked at this often, for it may be set, and the kernel tells only who holds a timer
+ * descriptor. Meanwhile a pod whose certificate does not hold any more is refused.
+ */
+const DELAY_MS_MAX = 1000;
 const DELAY_MS_MIN = 500;
 const ISSUER_RETRY_MS = 60_000;
 

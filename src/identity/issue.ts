@@ -11,7 +11,13 @@
 
 import { CertificateError } from "../errors.ts";
 import { parseSpiffeId, principalOf, trustDomainFault, trustDomainIdOf } from "../model/mod.ts";
-import { isValidAt, LIFETIME_MS_MIN, ROOT_LIFETIME_MS, validityWithin } from "./lifetimes.ts";
+import {
+  isValidAt,
+  LIFETIME_MS_MIN,
+  ROOT_LIFETIME_MS,
+  SIGNER_BACKDATE_MS,
+  validityWithin,
+} from "./lifetimes.ts";
 import { ORGANIZATION, readIssuer, signingTrustDomain } from "./svid_rules.ts";
 import { type Certificate, encodeCertificates, formatName } from "./x509/certificate.ts";
 import { exportKeyPem, generateKeyPair, signCertificate, type Signer } from "./x509/sign.ts";
@@ -62,7 +68,11 @@ export async function issueRoot(trustDomain: string, nowMs: number): Promise<Iss
     subject: { organization: ORGANIZATION.root, commonName: trustDomain },
     usage: "root",
     uri: trustDomainIdOf(trustDomain),
-    ...validityWithin(null, { nowMs, lifetimeMs: ROOT_LIFETIME_MS }),
+    ...validityWithin(null, {
+      nowMs,
+      lifetimeMs: ROOT_LIFETIME_MS,
+      backdateMs: SIGNER_BACKDATE_MS,
+    }),
   }, { self: pair.privateKey });
   return { certificate, key: pair.privateKey, keyPem: await exportKeyPem(pair.privateKey) };
 }
@@ -91,7 +101,7 @@ export async function issueIntermediate(
     },
     usage: "intermediate",
     uri: trustDomainIdOf(trustDomain),
-    ...validityWithin(root.certificate, { nowMs, lifetimeMs }),
+    ...validityWithin(root.certificate, { nowMs, lifetimeMs, backdateMs: SIGNER_BACKDATE_MS }),
   }, root);
   return { certificate, key: pair.privateKey, keyPem: await exportKeyPem(pair.privateKey) };
 }

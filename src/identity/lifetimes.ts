@@ -34,6 +34,12 @@ export const LIFETIME_MS_MIN = 10_000;
 /** Validity begins this much earlier than it is issued, for verifiers whose clock is behind. */
 export const BACKDATE_MS = 5 * MINUTE_MS;
 
+/**
+ * The same of a signer. A machine may start with a clock that is hours ahead until somebody sets
+ * it: a root that were made then, and not back-dated by as much, would not hold for hours.
+ */
+export const SIGNER_BACKDATE_MS = DAY_MS;
+
 /** Share of a lifetime by which renewals are spread, so that a node's pods do not renew at once. */
 const JITTER = 0.1;
 
@@ -46,9 +52,13 @@ export interface Validity {
 /** The validity of what is issued now; back-dated, and never outside the signer's own. */
 export function validityWithin(
   signer: Validity | null,
-  { nowMs, lifetimeMs }: { readonly nowMs: number; readonly lifetimeMs: number },
+  { nowMs, lifetimeMs, backdateMs = BACKDATE_MS }: {
+    readonly nowMs: number;
+    readonly lifetimeMs: number;
+    readonly backdateMs?: number;
+  },
 ): Validity {
-  const notBeforeMs = Math.max(nowMs - BACKDATE_MS, signer?.notBeforeMs ?? -Infinity);
+  const notBeforeMs = Math.max(nowMs - backdateMs, signer?.notBeforeMs ?? -Infinity);
   const notAfterMs = Math.min(nowMs + lifetimeMs, signer?.notAfterMs ?? Infinity);
   return { notBeforeMs, notAfterMs };
 }

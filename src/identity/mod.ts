@@ -38,6 +38,7 @@ export {
   judgeLeaf,
   ORGANIZATION,
   type ParsedSvid,
+  parseSigningFaults,
   parseSvid,
   readIssuer,
   signingFaults,

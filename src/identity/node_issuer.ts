@@ -111,6 +111,13 @@ export async function describeCredentials(
   return { issuer, roots: await Promise.all(credentials.roots.map(viewOf)) };
 }
 
+/** What to tell the operator of a node that was made anew under the same name. */
+export function foreignUid(issuer: NodeIssuerView, uid: string): string {
+  return `The node issuer is of a Node with UID "${issuer.nodeUid}": this one has "${uid}", so ` +
+    `peers refuse it; on the machine that has the root run ` +
+    `"weft ca issue-node ${issuer.nodeName} --uid ${uid} --ca-dir DIR --out OUT"`;
+}
+
 /** What to tell the operator of a node that cannot renew its issuer itself. */
 export function manualRenewal(
   issuer: NodeIssuerView,

@@ -63,7 +63,7 @@ export class SvidCache {
   /** Makes anew what is due; returns what was renewed and the first thing that went wrong. */
   async renewDue(): Promise<{ readonly renewed: readonly Svid[]; readonly failure?: unknown }> {
     const nowMs = this.#options.now();
-    const due = [...this.#entries.values()].filter(({ renewMs }) => renewMs <= nowMs);
+    const due = [...this.#entries.values()].filter((entry) => this.#isDue(entry, nowMs));
     const results = await Promise.allSettled(due.map((entry) => this.#renew(entry)));
     const renewed = results.flatMap((each) => each.status === "fulfilled" ? [each.value] : []);
     const failed = results.find((each) => each.status === "rejected");
@@ -88,6 +88,12 @@ export class SvidCache {
     return [...this.#entries.values()].flatMap((entry) => this.#held(entry) ?? []);
   }
 
+  /** Also one that does not hold yet: the clock was set back past its beginning. */
+  #isDue({ renewMs, retryMs, svid }: Entry, nowMs: number): boolean {
+    if (renewMs <= nowMs) return true;
+    return svid !== undefined && nowMs < svid.notBeforeMs && !(nowMs < retryMs);
+  }
+
   #held(entry: Entry): Svid | undefined {
     const { svid } = entry;
     return svid !== undefined && isValidAt(svid, this.#options.now()) ? svid : undefined;
@@ -97,7 +103,13 @@ export class SvidCache {
     const key = keyOf(request);
     const found = this.#entries.get(key);
     if (found !== undefined) return found;
-    const entry: Entry = { request, svid: undefined, pending: undefined, renewMs: Infinity };
+    const entry: Entry = {
+      request,
+      svid: undefined,
+      pending: undefined,
+      renewMs: Infinity,
+      retryMs: -Infinity,
+    };
     this.#entries.set(key, entry);
     return entry;
   }
@@ -125,7 +137,8 @@ export class SvidCache {
       entry.renewMs = isCapped ? Infinity : svidRenewalMs(svid, random());
       return svid;
     } catch (error) {
-      entry.renewMs = now() + RETRY_MS;
+      entry.retryMs = now() + RETRY_MS;
+      entry.renewMs = entry.retryMs;
       throw error;
     }
   }
@@ -135,7 +148,10 @@ interface Entry {
   readonly request: SvidRequest;
   svid: Svid | undefined;
   pending: Promise<Svid> | undefined;
+  /** when it is due */
   renewMs: number;
+  /** after a failure: not before this */
+  retryMs: number;
 }
 
 function keyOf({ spiffeId, names }: SvidRequest): string {

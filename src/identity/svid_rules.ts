@@ -108,6 +108,16 @@ export function signingFaults(certificate: Certificate, trustDomain: string | nu
   return faults;
 }
 
+/** The same of bytes from a peer; what is no certificate breaks the first rule of all. */
+export function parseSigningFaults(der: Uint8Array, trustDomain: string): string[] {
+  try {
+    return signingFaults(parseCertificate(der), trustDomain);
+  } catch (error) {
+    if (error instanceof DerError) return ["it cannot be read"];
+    throw error;
+  }
+}
+
 /** The trust domain that a signing certificate names, or null. */
 export function signingTrustDomain(certificate: Certificate): string | null {
   const result = parseSpiffeId(certificate.uris[0] ?? "");

@@ -18,6 +18,7 @@ import {
   WeftState,
 } from "../../bpf/layout.gen.ts";
 import type { BpfMap } from "../../ffi/bpf/map.ts";
+import type { BpfProgram } from "../../ffi/bpf/program.ts";
 import { withNetns } from "../../ffi/linux/netns.ts";
 import { monotonicNs } from "../../ffi/linux/process.ts";
 import {
@@ -28,14 +29,20 @@ import {
 } from "../../ffi/linux/sock_diag.ts";
 import type { ModeClass, Plan } from "../compile/mod.ts";
 import { portKey } from "../compile/mod.ts";
+import { CONNECTION_LIMITS } from "../limits.ts";
 import { formatAddress } from "../model/mod.ts";
 import type { AttachedPod } from "./pods.ts";
 import { PROTO } from "./rows.ts";
+import { fits } from "./table.ts";
 
 /** A row without a socket is believed dead after this long without a packet. */
 const SILENCE_NS = 60_000_000_000n;
 
-/** Gives the connections that a pod already has their rows. Call before its guard is attached. */
+/**
+ * Gives the connections that a pod already has their rows. Call before its guard is attached. A pod
+ * gets as many as it may open, and no more than there is room for: the guard comes all the same,
+ * and without a row a connection is cut under STRICT and passes elsewhere.
+ */
 export function seedConnections(
   pod: AttachedPod,
   plan: Plan,
@@ -46,24 +53,24 @@ export function seedConnections(
   const listening = new Set(
     sockets.filter(({ state }) => state === TcpState.LISTEN).map(({ localPort }) => localPort),
   );
-  for (const socket of sockets) {
-    if (socket.state === TcpState.LISTEN || isInternal(socket)) continue;
-    const inbound = listening.has(socket.localPort);
-    if (
-      inbound && modeAt(plan, formatAddress(socket.localAddress), socket.localPort) === "strict"
-    ) {
-      continue;
-    }
-    connections.update(
-      WeftConnKey.encode(keyOf(socket)),
-      WeftConnRow.encode({
-        touchedNs: monotonicNs(),
-        revision,
-        reason: 0,
-        state: inbound ? WeftState.DIRECT : WeftState.OUTBOUND,
-        flags: WEFT_CONN_ESTABLISHED,
-      }),
-    );
+  const old = sockets.filter((socket) => {
+    if (socket.state === TcpState.LISTEN || isInternal(socket)) return false;
+    const { localAddress, localPort } = socket;
+    return !listening.has(localPort) ||
+      modeAt(plan, formatAddress(localAddress), localPort) !== "strict";
+  });
+  for (const socket of old.slice(0, CONNECTION_LIMITS.opened)) {
+    const row = WeftConnRow.encode({
+      touchedNs: monotonicNs(),
+      revision,
+      reason: 0,
+      state: listening.has(socket.localPort) ? WeftState.DIRECT : WeftState.OUTBOUND,
+      flags: WEFT_CONN_ESTABLISHED,
+      payer: new Uint8Array(16), // nobody: who opened it then is not known
+      ack: 0,
+      ifindex: 0,
+    });
+    if (!fits(() => connections.update(WeftConnKey.encode(keyOf(socket)), row))) return;
   }
 }
 
@@ -96,8 +103,15 @@ export function cutConnections(
   return cut;
 }
 
-/** Removes rows whose connection has no socket any more; returns how many. */
-export function sweepConnections(pods: readonly AttachedPod[], connections: BpfMap): number {
+/**
+ * Removes rows whose connection has no socket any more, by the program that also gives back their
+ * place in a budget; returns how many.
+ */
+export function sweepConnections(
+  pods: readonly AttachedPod[],
+  connections: BpfMap,
+  forget: BpfProgram,
+): number {
   const now = monotonicNs();
   const silent = connections.entries().filter(([, value]) =>
     now - WeftConnRow.decode(value).touchedNs > SILENCE_NS
@@ -105,8 +119,18 @@ export function sweepConnections(pods: readonly AttachedPod[], connections: BpfM
   if (silent.length === 0) return 0;
   const alive = new Set(pods.flatMap(podSockets).map((socket) => idOf(keyOf(socket))));
   const dead = silent.filter(([key]) => !alive.has(idOf(WeftConnKey.decode(key))));
-  for (const [key] of dead) connections.delete(key);
+  for (const [key] of dead) forget.call(key.slice());
   return dead.length;
+}
+
+/** Removes the budgets of pods that are gone. */
+export function sweepBudgets(pods: readonly AttachedPod[], budgets: BpfMap): void {
+  const alive = new Set(pods.map(({ cookie }) => cookie));
+  for (const [key] of budgets.entries()) {
+    const view = new DataView(key.buffer, key.byteOffset);
+    const cookie = (BigInt(view.getUint32(8, true)) << 32n) | BigInt(view.getUint32(12, true));
+    if (!alive.has(cookie)) budgets.delete(key);
+  }
 }
 
 /** The mode of a port of a local address. */

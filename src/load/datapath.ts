@@ -2,34 +2,42 @@
  * Plan → kernel (stage 4): the only writer of maps, links and pins.
  *
  * `openDatapath` adopts what is pinned or makes it; `apply` brings the kernel to a plan. Everything
- * is prepared before it counts: rows before links, the revision last. What fails for one pod is
- * noted and tried again, and never leaves that pod open: without its rows the guard drops.
+ * is prepared before it counts: rows before links, the revision last, so that whatever was judged
+ * while old rows still stood is judged again. What fails for one pod is noted and tried again, and
+ * never leaves that pod open: without its rows the guard drops. What does not fit into a map is
+ * denied, or goes to the relay (see `plan_tables.ts`), and `shortages` says so.
  *
  * @module
  */
 
-import { U32, WeftConfig, WeftEvent } from "../../bpf/layout.gen.ts";
+import {
+  U32,
+  WEFT_CONFIG_LISTENED,
+  WEFT_CONFIG_PODS_FULL,
+  WeftConfig,
+  WeftCounter,
+  WeftEvent,
+} from "../../bpf/layout.gen.ts";
 import { BpfLink } from "../../ffi/bpf/link.ts";
 import { RingBuffer } from "../../ffi/bpf/ring.ts";
-import { Errno } from "../../ffi/errno.ts";
-import { SyscallError } from "../../ffi/errors.ts";
+import { AttachType } from "../../ffi/bpf/constants.ts";
 import { openDirectory } from "../../ffi/linux/filesystem.ts";
 import { listLinks } from "../../ffi/linux/links.ts";
 import { netnsCookie } from "../../ffi/linux/netns.ts";
 import { waitReadable } from "../../ffi/linux/poll.ts";
+import { monotonicNs } from "../../ffi/linux/process.ts";
+import { u64Bytes } from "../../ffi/memory.ts";
 import type { Plan } from "../compile/mod.ts";
-import { formatError } from "../errors.ts";
+import { CONNECTION_LIMITS } from "../limits.ts";
 import type { Log } from "../log.ts";
-import { cutConnections, sweepConnections } from "./connections.ts";
+import { cutConnections, sweepBudgets, sweepConnections } from "./connections.ts";
 import { guardHooks } from "./guard.ts";
-import { isSevered, keepLink } from "./links.ts";
+import { isCgroupLink, keepLink } from "./links.ts";
 import { CGROUP_HOOKS, Pins } from "./pins.ts";
 import { PodSet } from "./pod_set.ts";
 import type { AttachedPod } from "./pods.ts";
-import { type MapName, Programs } from "./programs.ts";
-import { planRows } from "./rows.ts";
-import { ServiceTables } from "./services.ts";
-import { Table } from "./table.ts";
+import { PlanTables, type Shortage } from "./plan_tables.ts";
+import { type Capacities, type MapName, Programs } from "./programs.ts";
 
 /** Target ports of connections that a pod opens and the relay takes; above the ephemeral ones. */
 const RELAY_PORTS = { first: 61_440, count: 4096 } as const;
@@ -48,8 +56,14 @@ export interface DatapathOptions {
   readonly patienceMs: number;
   /** How the guard is put on interfaces. @default what the kernel has */
   readonly hooks?: "tcx" | "clsact";
+  /** Rows of maps @default those of bpf/maps.h */
+  readonly capacities?: Capacities;
+  /** What pods and outsiders may take of the tables @default those of limits.ts */
+  readonly limits?: ConnectionLimits;
   readonly log: Log;
 }
+
+export type ConnectionLimits = Readonly<Record<keyof typeof CONNECTION_LIMITS, number>>;
 
 /** Opens the datapath: nothing changes for anybody until the first `apply`. */
 export function openDatapath(options: DatapathOptions): Datapath {
@@ -61,32 +75,27 @@ export class Datapath implements Disposable {
   readonly #options: DatapathOptions;
   readonly #pins: Pins;
   readonly #programs: Programs;
-  readonly #tables: Record<"addresses" | "ports" | "cidrs" | "pods" | "veths", Table>;
-  readonly #services: ServiceTables;
+  readonly #tables: PlanTables;
   readonly #podSet: PodSet;
   readonly #ring: RingBuffer;
   #revision: number;
   #plan: Plan | undefined;
+  #isHeard = false;
+  /** Of the node, whichever namespace a later call is made in. */
+  readonly #nodeCookie = netnsCookie();
 
   constructor(options: DatapathOptions) {
     this.#options = options;
     this.#pins = Pins.open(options.bpffs);
-    this.#programs = new Programs(this.#pins, options.log);
-    const table = (name: MapName) => new Table(this.#programs.map(name));
-    this.#tables = {
-      addresses: table("addresses"),
-      ports: table("ports"),
-      cidrs: table("cidrs"),
-      pods: table("pods"),
-      veths: table("veths"),
-    };
+    this.#programs = Programs.open(this.#pins, options);
     const map = (name: MapName) => this.#programs.map(name);
-    this.#services = new ServiceTables(map("services"), map("backends"));
+    this.#tables = new PlanTables(map);
     const guard = guardHooks(this.#pins, options.hooks);
     const hooks = { pins: this.#pins, programs: this.#programs.pod, guard };
-    this.#podSet = new PodSet(hooks, map("pods"));
+    this.#podSet = new PodSet(hooks, map("pods"), this.#tables.podsMax);
     this.#ring = new RingBuffer(map("events"));
-    this.#revision = this.#readConfig().revision;
+    // Maps of another layout are in force: there has been a plan, whatever its number.
+    this.#revision = this.#readConfig().revision || (this.#pins.isReplacing ? 1 : 0);
   }
 
   /** Of the plan in force; 0 before the first. */
@@ -97,6 +106,15 @@ export class Datapath implements Disposable {
   /** Pods whose programs could not be attached, and why. */
   get failures(): ReadonlyMap<string, string> {
     return this.#podSet.failures;
+  }
+
+  /** Maps that are full, and what that means. */
+  get shortages(): readonly Shortage[] {
+    const { surplus } = this.#podSet;
+    if (surplus.length === 0) return this.#tables.shortages;
+    const sentence = `nothing of these pods passes, for there is no room for them: ${surplus}`;
+    const pods = { map: "pods", entriesMax: this.#tables.podsMax, sentence };
+    return [...this.#tables.shortages, pods];
   }
 
   /** The guarded pods of this node. */
@@ -127,31 +145,27 @@ export class Datapath implements Disposable {
    */
   apply(plan: Plan): void {
     this.#plan = plan;
-    const rows = planRows(plan, this.#podSet.attached);
-    const names = ["cidrs", "ports", "addresses", "veths", "pods"] as const;
+    const pods = this.#podSet.attached;
     this.#putDecisions(plan);
-    const full: string[] = [];
-    for (const name of names) {
-      if (!this.#tryPut(name, () => this.#tables[name].put(rows[name]))) full.push(name);
-    }
-    if (!this.#tryPut("services", () => this.#services.apply(plan.services))) full.push("services");
-    this.#writeConfig(this.#revision + 1);
+    this.#tables.put(plan, pods);
+    this.#writeConfig();
     this.#podSet.attach(plan, this.#programs.map("connections"), this.#revision);
     this.#attachCgroup();
-    for (const name of [...names].reverse()) this.#tables[name].prune(rows[name]);
+    this.#pins.commitGeneration();
+    this.#endHold();
+    this.#tables.settle(plan, pods);
     this.#podSet.release(plan);
-    const cut = cutConnections(
-      this.#podSet.attached.values(),
-      plan,
-      this.#programs.map("connections"),
-    );
+    this.#revision++;
+    this.#writeConfig();
+    const cut = cutConnections(pods.values(), plan, this.#programs.map("connections"));
+    const { shortages } = this;
+    if (shortages.length > 0) this.#options.log.error("maps-full", { shortages });
     this.#options.log.info("plan-applied", {
       revision: this.#revision,
-      pods: this.#podSet.attached.size,
-      addresses: this.#tables.addresses.size,
+      pods: pods.size,
+      addresses: plan.addresses.size,
       services: plan.services.length,
       cut,
-      ...(full.length > 0 && { full }),
     });
   }
 
@@ -170,14 +184,51 @@ export class Datapath implements Disposable {
     return this.#podSet.wouldChange(this.#plan, listLinks());
   }
 
-  /** Removes rows of connections that ended without a word. */
-  sweep(): void {
-    sweepConnections([...this.#podSet.attached.values()], this.#programs.map("connections"));
+  /**
+   * From now on new connections that need the relay are neither served nor refused: their SYNs are
+   * lost, and sent again. Until the next `apply`, of the next agent; for `holdMs` at most.
+   */
+  hold(holdMs: number): void {
+    const { patienceMs, cgroup } = this.#options;
+    const sinceNs = monotonicNs() - BigInt(Math.max(0, patienceMs - holdMs)) * 1_000_000n;
+    const program = this.#programs.cgroupProgram(HOLD);
+    using tree = openDirectory(cgroup);
+    keepLink({
+      path: this.#pins.cgroupLink(HOLD),
+      program,
+      matches: (link) => isCgroupLink(link, AttachType.CGROUP_INET_EGRESS),
+      attach: () => BpfLink.attachCgroup(program, tree, AttachType.CGROUP_INET_EGRESS),
+    });
+    this.#programs.map("unknown_peers").update(NOBODY, u64Bytes(sinceNs));
   }
 
-  /** Gives every kernel event to `onEvent` until `signal` aborts. */
-  async readEvents(onEvent: (event: WeftEvent) => void, signal: AbortSignal): Promise<void> {
+  #endHold(): void {
+    this.#programs.map("unknown_peers").delete(NOBODY);
+    const path = this.#pins.cgroupLink(HOLD);
+    using link = BpfLink.openPinned(path);
+    if (!link) return;
+    link.detach();
+    Deno.removeSync(path);
+  }
+
+  /** Removes rows of connections that ended without a word. */
+  sweep(): void {
+    const pods = [...this.#podSet.attached.values()];
+    sweepConnections(pods, this.#programs.map("connections"), this.#programs.forget);
+    sweepBudgets(pods, this.#programs.map("pod_budgets"));
+  }
+
+  /**
+   * Gives every kernel event to `onEvent` until `signal` aborts. Of what was allowed the kernel
+   * tells all only while `isHeard` says so, and a few in a second otherwise.
+   */
+  async readEvents(
+    onEvent: (event: WeftEvent) => void,
+    signal: AbortSignal,
+    isHeard: () => boolean = () => true,
+  ): Promise<void> {
     while (!signal.aborted) {
+      this.#listen(isHeard());
       const drained = this.#ring.drain(
         EVENTS_PER_DRAIN,
         (record) => onEvent(WeftEvent.decode(record)),
@@ -200,20 +251,20 @@ export class Datapath implements Disposable {
     return sums;
   }
 
+  /** Events that found the ring full, by WEFT_REASON_*. */
+  lostEvents(): number[] {
+    return this.counters().slice(WeftCounter.LOST, WeftCounter.MAX);
+  }
+
   /** How full the maps are. Counting live connections walks them, so it is done on request only. */
   usage(): { name: string; entries?: number; entriesMax: number }[] {
-    const known = Object.entries(this.#tables).map(([name, { map, size }]) => ({
-      name,
-      entries: size,
-      entriesMax: map.info.maxEntries,
-    }));
     const counted = (["connections", "steered", "clients", "services", "backends"] as const).map(
       (name) => {
         const map = this.#programs.map(name);
         return { name, entries: map.keys().length, entriesMax: map.info.maxEntries };
       },
     );
-    return [...known, ...counted];
+    return [...this.#tables.usage(), ...counted];
   }
 
   /** Lets go; what is pinned stays and enforces. */
@@ -231,16 +282,10 @@ export class Datapath implements Disposable {
     }
   }
 
-  /** False if the map is full: what has no row is denied, and `weft status` shows the map. */
-  #tryPut(name: string, put: () => void): boolean {
-    try {
-      put();
-      return true;
-    } catch (error) {
-      if (!(error instanceof SyscallError) || !FULL.has(error.errno)) throw error;
-      this.#options.log.error("map-full", { map: name, reason: formatError(error) });
-      return false;
-    }
+  #listen(isHeard: boolean): void {
+    if (this.#isHeard === isHeard) return;
+    this.#isHeard = isHeard;
+    if (this.#revision > 0) this.#writeConfig();
   }
 
   #attachCgroup(): void {
@@ -250,7 +295,7 @@ export class Datapath implements Disposable {
       keepLink({
         path: this.#pins.cgroupLink(name),
         program,
-        matches: (link) => !isSevered(link),
+        matches: (link) => isCgroupLink(link, attachType),
         attach: () => BpfLink.attachCgroup(program, cgroup, attachType),
       });
     }
@@ -261,20 +306,27 @@ export class Datapath implements Disposable {
     return WeftConfig.decode(bytes ?? new Uint8Array(WeftConfig.size));
   }
 
-  #writeConfig(revision: number): void {
-    const { workers, patienceMs } = this.#options;
+  #writeConfig(): void {
+    const { workers, patienceMs, limits = CONNECTION_LIMITS } = this.#options;
+    const surplus = this.#podSet.surplus.length > 0 ? WEFT_CONFIG_PODS_FULL : 0;
     this.#programs.map("config").update(
       U32.encode(0),
       WeftConfig.encode({
-        nodeCookie: netnsCookie(),
-        revision,
+        nodeCookie: this.#nodeCookie,
+        revision: this.#revision,
         workers,
         relayPortFirst: RELAY_PORTS.first,
         relayPortCount: RELAY_PORTS.count,
         patienceMs,
+        flags: this.#tables.flags | surplus | (this.#isHeard ? WEFT_CONFIG_LISTENED : 0),
+        halfOpenMax: limits.halfOpen,
+        floodMax: limits.flood,
+        openedMax: limits.opened,
+        acceptedMax: limits.accepted,
+        netMax: limits.network,
+        steeredMax: limits.steered,
       }),
     );
-    this.#revision = revision;
   }
 }
 
@@ -287,8 +339,10 @@ export interface RelayDoorFds {
   readonly halfOpen: number;
 }
 
-/** What a full map says. */
-const FULL: ReadonlySet<number> = new Set([Errno.E2BIG, Errno.ENOMEM, Errno.ENOSPC]);
+/** The program that holds what pods open; its link is there only between two agents. */
+const HOLD = "weft_hold";
+/** The unspecified address: in `unknown_peers` it stands for this node's own relay. */
+const NOBODY = new Uint8Array(16);
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

@@ -57,3 +57,9 @@ export function isSevered(link: BpfLink): boolean {
       return false;
   }
 }
+
+/** Whether a link puts a program on this hook of a cgroup that lives. */
+export function isCgroupLink(link: BpfLink, attachType: number): boolean {
+  const info = link.info();
+  return info.kind === "cgroup" && info.attachType === attachType && info.cgroupId !== 0n;
+}

@@ -6,4 +6,5 @@
 
 export { Datapath, type DatapathOptions, openDatapath, type RelayDoorFds } from "./datapath.ts";
 export type { AttachedPod } from "./pods.ts";
+export type { Shortage } from "./plan_tables.ts";
 export { removeDatapath } from "./uninstall.ts";

@@ -1,21 +1,30 @@
 /**
  * Where weft's maps and links are pinned: one directory of a bpffs per agent.
  *
- * `layout` (a map of one row) holds a number that changes with `bpf/layout.h`: pins of another
- * layout are never reused, and the error says what to do. Everything here is named after what it
- * is, so that `bpftool` and a person at night can find it.
+ * `maps/layout` (a map of one row) holds a number that changes with `bpf/layout.h`. Maps of another
+ * layout are never reused: new ones are pinned in `maps-next` and filled, the links are turned to
+ * programs that use them, and only then does `maps-next` become `maps`. Until then the old programs
+ * enforce with the old maps; an agent that dies in between leaves that to its successor. What is no
+ * map or no link although it has the name of one is somebody else's: it is reported and not
+ * touched. Everything here is named after what it is, so that `bpftool` and a person at night can
+ * find it.
  *
  * @module
  */
 
 import { AttachType } from "../../ffi/bpf/constants.ts";
+import { MapType } from "../../ffi/bpf/constants.ts";
+import { BpfLink } from "../../ffi/bpf/link.ts";
+import { BpfMap } from "../../ffi/bpf/map.ts";
+import { PinKindError, SyscallError } from "../../ffi/errors.ts";
 import { filesystemKind, mountBpf } from "../../ffi/linux/filesystem.ts";
-import { MAPS } from "../../bpf/layout.gen.ts";
-import { DatapathError } from "../errors.ts";
+import { LAYOUT_FINGERPRINT, MAPS, U32, U64 } from "../../bpf/layout.gen.ts";
+import { DatapathError, formatError } from "../errors.ts";
 
 /** Paths below the directory of pins. */
 export class Pins {
   readonly root: string;
+  #generation: "maps" | "maps-next" = "maps";
 
   constructor(root: string) {
     this.root = root;
@@ -26,19 +35,86 @@ export class Pins {
     const pins = new Pins(root);
     const parent = root.slice(0, root.lastIndexOf("/")) || "/";
     if (!isBpffs(root) && parent === STANDARD_MOUNT && !isBpffs(parent)) mountBpf(parent);
-    for (const directory of [root, pins.#maps, pins.#links]) {
-      try {
-        Deno.mkdirSync(directory, { mode: 0o700 });
-      } catch (error) {
-        if (!(error instanceof Deno.errors.AlreadyExists)) throw notBpffs(root, error);
-      }
-    }
+    makeDirectory(root, root);
     if (!isBpffs(root)) throw notBpffs(root);
+    pins.#finishGeneration();
+    for (const directory of [pins.#maps, pins.#links]) makeDirectory(directory, root);
+    pins.#check();
     return pins;
   }
 
   get #maps(): string {
-    return `${this.root}/maps`;
+    return `${this.root}/${this.#generation}`;
+  }
+
+  /** Whether maps are pinned whose layout is another than this program's. */
+  get isOld(): boolean {
+    if ([...Deno.readDirSync(this.#maps)].length === 0) return false;
+    using layout = BpfMap.openPinned(this.#layout);
+    if (!layout || layout.info.keySize !== U32.size || layout.info.valueSize !== U64.size) {
+      return true;
+    }
+    const value = layout.lookup(U32.encode(0));
+    return !value || U64.decode(value) !== LAYOUT_FINGERPRINT;
+  }
+
+  /** Whether the maps in use are to take the place of others. */
+  get isReplacing(): boolean {
+    return this.#generation === "maps-next";
+  }
+
+  /** From now on maps are pinned beside those that are in force. */
+  beginGeneration(): void {
+    this.#generation = "maps-next";
+    removeTree(this.#maps);
+    makeDirectory(this.#maps, this.root);
+  }
+
+  /** Says of which layout the maps are; after they are pinned. */
+  stampLayout(): void {
+    using known = BpfMap.openPinned(this.#layout);
+    if (known) return;
+    const { size: keySize } = U32;
+    const { size: valueSize } = U64;
+    using layout = BpfMap.create({
+      type: MapType.ARRAY,
+      name: "weft_layout",
+      keySize,
+      valueSize,
+      maxEntries: 1,
+    });
+    layout.update(U32.encode(0), U64.encode(LAYOUT_FINGERPRINT));
+    layout.pin(this.#layout);
+  }
+
+  /** Puts the maps in the place of those that no link uses any more. */
+  commitGeneration(): void {
+    if (!this.isReplacing) return;
+    Deno.renameSync(`${this.root}/maps`, `${this.root}/maps-old`);
+    this.#finishGeneration();
+    this.#generation = "maps";
+  }
+
+  /** Ends what `commitGeneration` has begun, also after an agent that died in it. */
+  #finishGeneration(): void {
+    if (!exists(`${this.root}/maps`) && exists(`${this.root}/maps-next`)) {
+      Deno.renameSync(`${this.root}/maps-next`, `${this.root}/maps`);
+    }
+    removeTree(`${this.root}/maps-old`);
+  }
+
+  /** Nothing under a name of ours may be of another kind than ours. */
+  #check(): void {
+    const maps = [...Object.values(this.allMaps()), this.#layout];
+    for (const path of maps) checkPin(path, () => BpfMap.openPinned(path)?.[Symbol.dispose]());
+    for (const { name } of Deno.readDirSync(this.#links)) {
+      const path = `${this.#links}/${name}`;
+      checkPin(path, () => BpfLink.openPinned(path)?.[Symbol.dispose]());
+    }
+  }
+
+  get #layout(): string {
+    return `${this.#maps}/layout`;
   }
 
   get #links(): string {
@@ -78,6 +154,15 @@ export class Pins {
     return slots;
   }
 
+  /** Gives the links of one slot to another, which has none. */
+  renameSlot(from: number, to: number): void {
+    for (const hook of POD_HOOKS) {
+      if (exists(this.podLink(from, hook))) {
+        Deno.renameSync(this.podLink(from, hook), this.podLink(to, hook));
+      }
+    }
+  }
+
   /** Removes everything; true if there was anything. What is attached comes off with its pin. */
   remove(): boolean {
     try {
@@ -87,7 +172,10 @@ export class Pins {
       throw error;
     }
     // Links first: a program that is still attached must never miss its maps' rows.
-    for (const directory of [this.#links, this.#maps]) removeTree(directory);
+    removeTree(this.#links);
+    for (const directory of ["maps", "maps-next", "maps-old"]) {
+      removeTree(`${this.root}/${directory}`);
+    }
     removeIfOurs(this.root);
     return true;
   }
@@ -115,6 +203,37 @@ function isBpffs(path: string): boolean {
     return filesystemKind(path) === "bpf";
   } catch {
     return false;
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function makeDirectory(directory: string, root: string): void {
+  try {
+    Deno.mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw notBpffs(root, error);
+  }
+}
+
+function checkPin(path: string, open: () => void): void {
+  try {
+    open();
+  } catch (error) {
+    if (!(error instanceof PinKindError || error instanceof SyscallError)) throw error;
+    throw new DatapathError(
+      `${formatError(error)}; weft has not made it: remove "${path}", or run "weft uninstall"`,
+      { object: path },
+      { cause: error },
+    );
   }
 }
 

@@ -20,6 +20,14 @@ import type { PodPrograms } from "./pods.ts";
 
 export type MapName = keyof typeof MAPS;
 
+/** Rows of maps, where they are to be others than `bpf/maps.h` says. */
+export type Capacities = Readonly<Partial<Record<MapName, number>>>;
+
+export interface ProgramOptions {
+  readonly log: Log;
+  readonly capacities?: Capacities;
+}
+
 /** The loaded objects. */
 export class Programs implements Disposable {
   readonly #stack = new DisposableStack();
@@ -27,15 +35,39 @@ export class Programs implements Disposable {
   readonly #lookup: BpfObject;
   readonly #guard: BpfObject;
 
-  /** Loads the objects; maps that are pinned are used, others are made and pinned. */
-  constructor(pins: Pins, log: Log) {
+  /**
+   * Loads the objects with the pinned maps, or with new ones beside them where those are of another
+   * version.
+   */
+  static open(pins: Pins, options: ProgramOptions): Programs {
+    if (!pins.isOld) {
+      try {
+        return new Programs(pins, options);
+      } catch (error) {
+        if (!(error instanceof MapMismatchError)) throw explained(error);
+        options.log.info("maps-replaced", { reason: error.message });
+      }
+    }
+    pins.beginGeneration();
+    try {
+      return new Programs(pins, options);
+    } catch (error) {
+      throw explained(error);
+    }
+  }
+
+  readonly #capacities: Capacities;
+
+  private constructor(pins: Pins, { log, capacities = {} }: ProgramOptions) {
+    this.#capacities = capacities;
     try {
       this.#steer = this.#load("steer", pins);
       this.#lookup = this.#load("lookup", pins);
       this.#guard = this.#loadGuard(pins, log);
+      pins.stampLayout();
     } catch (error) {
       this.#stack.dispose();
-      throw explained(error);
+      throw error;
     }
   }
 
@@ -45,7 +77,13 @@ export class Programs implements Disposable {
 
   /** The program of a cgroup hook. */
   cgroupProgram(name: string): BpfProgram {
-    return (name === "weft_sockops" ? this.#lookup : this.#steer).program(name);
+    const isLookup = name === "weft_sockops" || name === "weft_hold";
+    return (isLookup ? this.#lookup : this.#steer).program(name);
+  }
+
+  /** Deletes the row of a connection, with what it has of a budget: `call` it with the key. */
+  get forget(): BpfProgram {
+    return this.#guard.program("weft_forget");
   }
 
   get pod(): PodPrograms {
@@ -75,19 +113,13 @@ export class Programs implements Disposable {
 
   #load(name: string, pins: Pins, constants: Readonly<Record<string, Constant>> = {}): BpfObject {
     const path = assetPath(`${name}.bpf.o`);
-    const object = this.#stack.use(BpfObject.open(path, { pins: pins.allMaps(), constants }));
+    const options = { pins: pins.allMaps(), constants, maxEntries: this.#capacities };
+    const object = this.#stack.use(BpfObject.open(path, options));
     return object.load();
   }
 }
 
 function explained(error: unknown): unknown {
-  if (error instanceof MapMismatchError) {
-    return new DatapathError(
-      `${error.message}; the pins are of another version of weft: run "weft uninstall" first`,
-      { object: error.message },
-      { cause: error },
-    );
-  }
   if (error instanceof SyscallError && error.errno === 1 /* EPERM */) {
     return new DatapathError(
       "Cannot load eBPF programs: weft needs root (CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN)",

@@ -2,7 +2,10 @@
  * Plan → rows: what `compile` has decided, in the kernel's layout, with the numbers that only the
  * running node knows (netns cookies and slots of the attached pods).
  *
- * Pure. A local pod that could not be attached keeps its address rows without LOCAL: the guard is
+ * Pure. Rows are in the order of their importance, this node's own first, and there are never more
+ * than their map holds: what does not fit is named. An address without room for all its overrides
+ * is STRICT and has none, because one that is missing would leave the address's own mode to the
+ * port. A local pod that could not be attached keeps its address rows without LOCAL: the guard is
  * not there, so nothing may count on it, and others treat the pod as they would a remote one.
  *
  * @module
@@ -45,23 +48,53 @@ export interface PlanRows {
   readonly cidrs: Rows;
   readonly pods: Rows;
   readonly veths: Rows;
+  /** What did not fit. */
+  readonly left: Left;
 }
 
-/** All rows of a plan but those of Services. */
-export function planRows(plan: Plan, attached: ReadonlyMap<string, AttachedPod>): PlanRows {
-  const rows: PlanRows = {
+/** Of a plan, what found no room. */
+export interface Left {
+  /** Addresses without a row. */
+  readonly addresses: readonly string[];
+  /** Addresses that are STRICT for want of room for their overrides. */
+  readonly closed: ReadonlySet<string>;
+  readonly cidrs: readonly string[];
+}
+
+/** Rows that the maps hold. */
+export type Room = Readonly<Record<"addresses" | "ports" | "cidrs", number>>;
+
+/**
+ * All rows of a plan but those of Services.
+ *
+ * @param closed Addresses whose overrides are known not to fit
+ */
+export function planRows(
+  plan: Plan,
+  attached: ReadonlyMap<string, AttachedPod>,
+  room: Room,
+  closed: ReadonlySet<string> = new Set(),
+): PlanRows {
+  const kept = byImportance(plan).slice(0, room.addresses);
+  const { ports, full } = portRows(plan, kept, room.ports, closed);
+  const rows = {
     addresses: new Rows(),
-    ports: new Rows(),
+    ports,
     cidrs: new Rows(),
     pods: new Rows(),
     veths: new Rows(),
+    left: {
+      addresses: byImportance(plan).slice(room.addresses).map(([address]) => address),
+      closed: full,
+      cidrs: plan.cidrs.slice(room.cidrs),
+    },
   };
-  for (const [address, entry] of plan.addresses) {
+  for (const [address, entry] of kept) {
     const pod = entry.pod === undefined ? undefined : attached.get(entry.pod);
-    rows.addresses.set(addressBytes(address), addressRow(entry, pod));
+    const shown = full.has(address) ? closedEntry(entry) : entry;
+    rows.addresses.set(addressBytes(address), addressRow(shown, pod));
   }
-  for (const entry of plan.ports.values()) rows.ports.set(portKeyBytes(entry), portRow(entry));
-  for (const cidr of plan.cidrs) {
+  for (const cidr of plan.cidrs.slice(0, room.cidrs)) {
     const parsed = parseCidr(cidr);
     assert(parsed, `plan has CIDR "${cidr}"`);
     rows.cidrs.set(
@@ -73,6 +106,37 @@ export function planRows(plan: Plan, attached: ReadonlyMap<string, AttachedPod>)
   return rows;
 }
 
+/** What is on this node comes first: without it nothing works, others are known to the relay. */
+function byImportance(plan: Plan): [string, AddressEntry][] {
+  const all = [...plan.addresses];
+  const isOwn = ([, { flags }]: [string, AddressEntry]) => flags.local || flags.host;
+  return [...all.filter(isOwn), ...all.filter((entry) => !isOwn(entry))];
+}
+
+/** Overrides of the addresses for which all of them fit, and those for which they do not. */
+function portRows(
+  plan: Plan,
+  addresses: readonly [string, AddressEntry][],
+  room: number,
+  closed: ReadonlySet<string>,
+): { ports: Rows; full: ReadonlySet<string> } {
+  const overrides = Map.groupBy(plan.ports.values(), ({ address }) => address);
+  const ports = new Rows();
+  const full = new Set<string>();
+  for (const [address] of addresses) {
+    const entries = overrides.get(address) ?? [];
+    if (entries.length === 0) continue;
+    if (closed.has(address) || ports.byId.size + entries.length > room) full.add(address);
+    else for (const entry of entries) ports.set(portKeyBytes(entry), portRow(entry));
+  }
+  return { ports, full };
+}
+
+/** Denies on every port what has not authenticated itself. */
+function closedEntry(entry: AddressEntry): AddressEntry {
+  return { ...entry, mode: "strict", flags: { ...entry.flags, ports: false, strict: true } };
+}
+
 function addPod(rows: PlanRows, plan: Plan, pod: AttachedPod): void {
   const local = plan.localPods.get(pod.key);
   if (!local) return;
@@ -81,7 +145,9 @@ function addPod(rows: PlanRows, plan: Plan, pod: AttachedPod): void {
     const address = local.addresses.find((text) => familyOf(text) === wanted);
     return address === undefined ? none : addressBytes(address);
   };
-  const strict = local.addresses.some((address) => plan.addresses.get(address)?.flags.strict);
+  const strict = local.addresses.some((address) =>
+    plan.addresses.get(address)?.flags.strict || rows.left.closed.has(address)
+  );
   rows.pods.set(
     cookieBytes(pod.cookie),
     WeftPodRow.encode({
@@ -119,7 +185,8 @@ function addressRow(entry: AddressEntry, pod: AttachedPod | undefined): Uint8Arr
   });
 }
 
-function portKeyBytes({ address, port, proto }: PortEntry): Uint8Array {
+/** The key of an override in `ports`. */
+export function portKeyBytes({ address, port, proto }: PortEntry): Uint8Array {
   return WeftPortKey.encode({ addr: addressBytes(address), port, proto: PROTO[proto] });
 }
 

@@ -4,7 +4,9 @@
  *
  * A changed set gets a new number, is written whole, and is then put into force by the one update
  * of its `services` row: a connect() meets the old set or the new one, never a mixture. Sets are
- * shared by nothing, and their rows are removed after the switch.
+ * shared by nothing, and their rows are removed after the switch. A Service whose backends find no
+ * room has a row that refuses; one that has no row itself is reported, for nothing can tell its
+ * address from a stranger's.
  *
  * @module
  */
@@ -18,6 +20,7 @@ import {
 import type { BpfMap } from "../../ffi/bpf/map.ts";
 import type { ServiceEntry } from "../compile/mod.ts";
 import { addressBytes, PROTO } from "./rows.ts";
+import { fits, idOf } from "./table.ts";
 
 /** The two maps, kept equal to a plan's Services. */
 export class ServiceTables {
@@ -37,37 +40,49 @@ export class ServiceTables {
     }
   }
 
-  /** Brings both maps to `entries`. */
-  apply(entries: readonly ServiceEntry[]): void {
-    const wanted = new Set<string>();
-    for (const entry of entries) {
-      const { address, port, proto } = entry;
-      const key = WeftPortKey.encode({ addr: addressBytes(address), port, proto: PROTO[proto] });
-      wanted.add(idOf(key));
-      this.#put(key, entry);
-    }
+  /** Brings both maps to `entries`; says how many found no room. */
+  apply(entries: readonly ServiceEntry[]): ServiceShortage {
+    const wanted = new Map(entries.map((entry) => [idOf(keyOf(entry)), entry]));
+    const missing = entries.filter((entry) => this.#put(keyOf(entry), entry) !== "whole");
     for (const [id, known] of this.#known) {
       if (wanted.has(id)) continue;
       this.#services.delete(known.key);
       this.#removeBackends(known);
       this.#known.delete(id);
     }
+    // What was removed may have made the room.
+    const fits = missing.map((entry) => this.#put(keyOf(entry), entry));
+    const count = (wanted: Fit) => fits.filter((fit) => fit === wanted).length;
+    return { absent: count("absent"), refused: count("refused") };
   }
 
-  #put(key: Uint8Array, entry: ServiceEntry): void {
+  #put(key: Uint8Array, entry: ServiceEntry): Fit {
     const known = this.#known.get(idOf(key));
     const print = JSON.stringify(entry.backends);
-    if (known && known.print === print) return;
+    if (known?.print === print) return "whole";
     const next = { key, id: this.#nextId++, count: entry.backends.length, print };
-    for (const [index, backend] of entry.backends.entries()) {
+    const isWhole = fits(() => this.#putBackends(next.id, entry));
+    if (!isWhole) this.#removeBackends(next);
+    const row = isWhole ? next : { key, id: 0, count: 0, print: "" };
+    if (!fits(() => this.#services.update(key, WeftServiceRow.encode(row)))) {
+      this.#removeBackends(row);
+      this.#services.delete(key);
+      this.#known.delete(idOf(key));
+      if (known) this.#removeBackends(known);
+      return "absent";
+    }
+    this.#known.set(idOf(key), row);
+    if (known) this.#removeBackends(known);
+    return isWhole ? "whole" : "refused";
+  }
+
+  #putBackends(service: number, { backends }: ServiceEntry): void {
+    for (const [index, { address, port }] of backends.entries()) {
       this.#backends.update(
-        WeftBackendKey.encode({ service: next.id, index }),
-        WeftBackendRow.encode({ addr: addressBytes(backend.address), port: backend.port }),
+        WeftBackendKey.encode({ service, index }),
+        WeftBackendRow.encode({ addr: addressBytes(address), port }),
       );
     }
-    this.#services.update(key, WeftServiceRow.encode({ id: next.id, count: next.count }));
-    this.#known.set(idOf(key), next);
-    if (known) this.#removeBackends(known);
   }
 
   #removeBackends({ id, count }: Known): void {
@@ -77,6 +92,16 @@ export class ServiceTables {
   }
 }
 
+/** Services that found no room. */
+export interface ServiceShortage {
+  /** without a row: their addresses look like a stranger's */
+  readonly absent: number;
+  /** whose backends did not fit: refused */
+  readonly refused: number;
+}
+
+type Fit = "whole" | "refused" | "absent";
+
 interface Known {
   readonly key: Uint8Array;
   readonly id: number;
@@ -85,6 +110,6 @@ interface Known {
   readonly print: string;
 }
 
-function idOf(key: Uint8Array): string {
-  return String.fromCharCode(...key);
+function keyOf({ address, port, proto }: ServiceEntry): Uint8Array {
+  return WeftPortKey.encode({ addr: addressBytes(address), port, proto: PROTO[proto] });
 }

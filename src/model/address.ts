@@ -13,6 +13,9 @@
 /** Bytes of an address. */
 export const ADDRESS_SIZE_BYTES = 16;
 
+/** Bits in front of an IPv4 address. */
+const IPV4_OFFSET_BITS = 96;
+
 /** An address range. */
 export interface Cidr {
   /** Canonical: no host bits. */
@@ -64,19 +67,20 @@ export function parseCidr(text: string): Cidr | undefined {
   const bytes = match?.[1] === undefined ? undefined : parseAddress(match[1]);
   if (match === null || bytes === undefined) return undefined;
   const prefix = Number(match[2]);
-  const offset = text.includes(":") ? 0 : 96;
+  const offset = text.includes(":") ? 0 : IPV4_OFFSET_BITS;
   if (prefix > 128 - offset) return undefined;
   const bits = prefix + offset;
   for (let index = 0; index < ADDRESS_SIZE_BYTES; index++) {
     const kept = Math.min(8, Math.max(0, bits - index * 8));
     bytes[index] = (bytes[index] ?? 0) & (0xff00 >> kept);
   }
-  const shown = isMappedIpv4(bytes) && bits >= 96 ? bits - 96 : bits;
+  const shown = isMappedIpv4(bytes) && bits >= IPV4_OFFSET_BITS ? bits - IPV4_OFFSET_BITS : bits;
   return { text: `${formatAddress(bytes)}/${shown}`, bytes, bits };
 }
 
-/** Whether the range holds the address. */
+/** Whether the range holds the address. No range of IPv6 holds an IPv4 address, not even "::/0". */
 export function cidrContains(cidr: Cidr, address: Uint8Array): boolean {
+  if (cidr.bits < IPV4_OFFSET_BITS && isMappedIpv4(address)) return false;
   const whole = cidr.bits >> 3;
   for (let index = 0; index < whole; index++) {
     if (cidr.bytes[index] !== address[index]) return false;

@@ -82,7 +82,8 @@ export type Change =
   | { readonly type: "accept"; readonly file: string }
   /**
    * `ready`: the first complete read is done. `failure`: the source cannot be read, everything
-   * stays in force. `ignored`: documents of kinds that weft has no use for, by kind.
+   * stays in force. `problem`: it can, but something beside it is wrong. `ignored`: documents of
+   * kinds that weft has no use for, by kind.
    */
   | ({ readonly type: "source" } & SourceStatus);
 
@@ -91,6 +92,8 @@ export interface SourceStatus {
   readonly ready: boolean;
   /** Why the source cannot be read now; everything stays in force. */
   readonly failure?: string;
+  /** What a person has to look at although the source can be read. */
+  readonly problem?: string;
   /** Documents of kinds that weft has no use for, by kind. */
   readonly ignored?: Readonly<Record<string, number>>;
 }

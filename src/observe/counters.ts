@@ -16,6 +16,8 @@ export const COUNTERS = {
   PLAINTEXT_FROM_MESH: 70,
   EVENTS_LOST: 71,
   FALLBACK: 72,
+  /** the first of a row, by reason: events that found the ring full */
+  LOST: 80,
 } as const;
 export type CounterName = keyof typeof COUNTERS;
 

@@ -62,6 +62,11 @@ export class Feed {
     return subscription;
   }
 
+  /** Whether somebody reads now. */
+  get isHeard(): boolean {
+    return this.#subscribers.size > 0;
+  }
+
   /** Ends all streams. */
   close(): void {
     for (const subscriber of [...this.#subscribers]) subscriber.close();

@@ -21,3 +21,16 @@ export function lockRunDirectory(directory: string): Disposable {
   }
   return { [Symbol.dispose]: () => file.close() };
 }
+
+/** The process that holds the lock, by the kernel's own list. */
+export function lockHolder(directory: string): number | undefined {
+  const { dev, ino } = Deno.statSync(`${directory}/lock`);
+  const byte = (value: number) => value.toString(16).padStart(2, "0");
+  // makedev(3): twelve bits of major number around the low byte of the minor one.
+  const device = `${byte((dev >> 8) & 0xfff)}:${byte((dev & 0xff) | ((dev >> 12) & 0xfff00))}`;
+  for (const line of Deno.readTextFileSync("/proc/locks").split("\n")) {
+    const [, kind, , , pid, place] = line.split(/\s+/);
+    if (kind === "FLOCK" && place === `${device}:${ino}`) return Number(pid);
+  }
+  return undefined;
+}

@@ -4,7 +4,9 @@
  *
  * @module
  */
+import { z } from "zod";
 import type { Config } from "../config.ts";
+import { ConfigError } from "../errors.ts";
 
 /** Name of the file in the run directory. */
 export const RECORD_NAME = "agent.json";
@@ -35,10 +37,35 @@ export function writeRecord(config: Config): void {
 
 /** The record of a run directory, or undefined where no agent ever ran. */
 export function readRecord(runDirectory: string): AgentRecord | undefined {
+  const path = `${runDirectory}/${RECORD_NAME}`;
+  let text: string;
   try {
-    return JSON.parse(Deno.readTextFileSync(`${runDirectory}/${RECORD_NAME}`)) as AgentRecord;
+    text = Deno.readTextFileSync(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
+  }
+  const result = record.safeParse(parsed(text));
+  if (result.success) return result.data;
+  throw new ConfigError(
+    `Cannot use "${path}": it is not what an agent has written; remove it, and name the places ` +
+      "of the agent with --bpffs, --state-dir, --nodes-dir and --node",
+    { option: "--run-dir" },
+  );
+}
+
+const record = z.object({
+  node: z.string(),
+  bpffs: z.string(),
+  nodesDirectory: z.string(),
+  stateDirectory: z.string(),
+  caDirectory: z.string(),
+});
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // no agent's record, whatever it is
   }
 }

@@ -9,6 +9,7 @@ import type { Config } from "../config.ts";
 import type { MeshPolicyObject, Rejection, State, Warning } from "../model/mod.ts";
 import { VERSION } from "../version.ts";
 import { counterOf } from "./counters.ts";
+import { descriptorProblem, type DescriptorReport, descriptorReport } from "./descriptors.ts";
 import type { Observer, Refusals } from "./observer.ts";
 import type {
   AgentView,
@@ -38,6 +39,7 @@ export interface StatusReport {
   readonly nodes: readonly NodeReport[];
   readonly identity: Omit<IdentityView, "svids">;
   readonly relay: readonly RelayWorkerView[];
+  readonly descriptors: DescriptorReport;
   readonly datapath: DatapathReport;
   /** only reasons that have happened */
   readonly refusals: readonly (Refusals & { readonly total: number })[];
@@ -121,7 +123,7 @@ export interface IdentityReport {
 
 /** Everything on one screen. */
 export function statusReport(view: AgentView, observer: Observer, nowMs: number): StatusReport {
-  const seen = look(view);
+  const seen = look(view, observer);
   const { state, waitingFor } = seen;
   const problems = problemsOf(seen);
   const { issuer, roots, failure } = seen.identity;
@@ -145,6 +147,7 @@ export function statusReport(view: AgentView, observer: Observer, nowMs: number)
       ...(failure !== undefined && { failure }),
     },
     relay: seen.relay.workers,
+    descriptors: seen.descriptors,
     datapath: datapathReport(seen),
     refusals: observer.refusals()
       .map((row) => ({ ...row, total: row.kernel + row.relay }))
@@ -204,9 +207,10 @@ interface Seen {
   readonly datapath: DatapathView;
   readonly relay: RelayView;
   readonly identity: IdentityView;
+  readonly descriptors: DescriptorReport;
 }
 
-function look(view: AgentView): Seen {
+function look(view: AgentView, observer: Observer): Seen {
   return {
     config: view.config,
     state: view.state(),
@@ -214,26 +218,46 @@ function look(view: AgentView): Seen {
     datapath: view.datapath(),
     relay: view.relay(),
     identity: view.identity(),
+    descriptors: descriptorReport(observer.shortages()),
   };
 }
 
 /** Why the agent is not healthy. Rejected documents are shown, but no failure of the agent. */
-function problemsOf({ state, waitingFor, datapath, relay, identity }: Seen): string[] {
+function problemsOf({ state, waitingFor, datapath, relay, identity, descriptors }: Seen): string[] {
   const problems = waitingFor.map((what) => `not ready: ${what}`);
   if (state.source.failure !== undefined) {
     problems.push(`the source cannot be read: ${state.source.failure}; everything stays in force`);
+  }
+  if (state.source.problem !== undefined) problems.push(state.source.problem);
+  for (const { map, entriesMax, sentence } of datapath.shortages) {
+    problems.push(`map "${map}" is full (${entriesMax} rows): ${sentence}`);
+  }
+  for (const { name, entries = 0, entriesMax } of datapath.maps) {
+    if (LEARNED.has(name) && entries >= entriesMax) {
+      const sentence = "new connections are refused until others end";
+      problems.push(`map "${name}" is full (${entriesMax} rows): ${sentence}`);
+    }
   }
   for (const { pod, reason } of datapath.failures) {
     problems.push(`pod ${pod} is NOT GUARDED: ${bareReason(reason)}`);
   }
   for (const worker of relay.workers) {
     if (!worker.running) {
-      problems.push(`relay worker ${worker.index} is not running: see the agent's log`);
+      problems.push(
+        `relay worker ${worker.index} has failed ${worker.failures} times and is not running: ` +
+          `its share of connections is refused until the agent is restarted; it said ` +
+          `"${worker.lastError ?? "nothing"}", the agent's log says more`,
+      );
     }
   }
+  const short = descriptorProblem(descriptors);
+  if (short !== undefined) problems.push(short);
   if (identity.failure !== undefined) problems.push(`certificates: ${identity.failure}`);
   return problems;
 }
+
+/** Maps that connections fill, not the plan. */
+const LEARNED: ReadonlySet<string> = new Set(["connections", "steered", "clients"]);
 
 function sourceReport({ config, state }: Seen): SourceReport {
   const { source, objects, rejections } = state;

@@ -76,8 +76,7 @@ function listenMetrics(
     signal: abort.signal,
     onListen: ({ hostname, port }) => options.log.info("metrics-served", { hostname, port }),
   }, (request) => {
-    const { pathname } = new URL(request.url);
-    return pathname === "/metrics" && request.method === "GET"
+    return URL.parse(request.url)?.pathname === "/metrics" && request.method === "GET"
       ? metricsResponse(options)
       : failure(404, "Only /metrics is served here");
   });
@@ -101,7 +100,8 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 async function answer(request: Request, options: ServerOptions): Promise<Response> {
-  const url = new URL(request.url);
+  const url = URL.parse(request.url);
+  if (url === null) return failure(400, `Host and path make no URL: "${request.url}"`, "usage");
   const handler = ROUTES[`${request.method} ${url.pathname}`];
   if (handler === undefined) {
     return failure(404, `No such request: ${request.method} ${url.pathname}`);

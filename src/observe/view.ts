@@ -35,6 +35,8 @@ export interface DatapathView {
   /** sums over all CPUs, by WEFT_REASON_* and WEFT_COUNTER_* */
   readonly counters: readonly number[];
   readonly maps: readonly MapUsage[];
+  /** maps that are full, and what that means for whom */
+  readonly shortages: readonly MapShortage[];
   /** pods whose programs could not be attached, and why */
   readonly failures: readonly { readonly pod: string; readonly reason: string }[];
 }
@@ -44,6 +46,12 @@ export interface MapUsage {
   /** undefined where counting would cost more than it tells */
   readonly entries?: number;
   readonly entriesMax: number;
+}
+
+export interface MapShortage {
+  readonly map: string;
+  readonly entriesMax: number;
+  readonly sentence: string;
 }
 
 /** The relay's workers. */
@@ -57,6 +65,9 @@ export interface RelayWorkerView {
   /** revision of the snapshot it works by */
   readonly revision: number;
   readonly counters: Readonly<Record<Counter, number>>;
+  /** how often it has failed; another took its place each time, unless it is not running */
+  readonly failures: number;
+  readonly lastError?: string;
 }
 
 /** Certificates, without their keys. */

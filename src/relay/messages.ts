@@ -130,6 +130,8 @@ export type ToWorker =
     readonly ticketSecret: Uint8Array;
   }
   | { readonly type: "snapshot"; readonly snapshot: RelaySnapshot }
+  /** The kernel works by the last snapshot, too: nothing is steered to who is not in it. */
+  | { readonly type: "settled" }
   | { readonly type: "stop"; readonly graceMs: number };
 
 /** Worker to main thread. */
@@ -149,6 +151,7 @@ export const COUNTERS = [
   "handshakes_resumed",
   "handshakes_failed",
   "tunnels_reused",
+  "tunnels_left",
   "tunnels_open",
   "tunnels_idle",
   "connections_open",
@@ -159,6 +162,7 @@ export const COUNTERS = [
   "bytes_sent",
   "bytes_received",
   "accept_paused",
+  "accept_refused",
   "events_lost",
 ] as const;
 

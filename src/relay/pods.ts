@@ -2,8 +2,10 @@
  * The pods of this node, as one worker serves them: their namespace and their two listeners.
  *
  * In: snapshots. Out: accepted connections, handed to `outbound` and `inbound`. Invariant: a pod
- * has listeners exactly while it is in the snapshot with a certificate; without one nothing could
- * be authenticated, and with no listener the kernel refuses by itself.
+ * has listeners while it is in the snapshot with a certificate; without one nothing could be
+ * authenticated, and with no listener the kernel refuses by itself. A pod that leaves keeps them
+ * until the kernel has followed (`settle`) and its last connections are accepted: what was steered
+ * by the old plan is carried as the new one says, not refused.
  *
  * @module
  */
@@ -11,9 +13,12 @@
 import { Errno } from "../../ffi/errno.ts";
 import { Fd } from "../../ffi/fd.ts";
 import { EPOLLIN } from "../../ffi/linux/epoll.ts";
-import { withNetns } from "../../ffi/linux/netns.ts";
+import { netnsCookie, withNetns } from "../../ffi/linux/netns.ts";
+import { Resource, resourceLimit } from "../../ffi/linux/process.ts";
 import {
+  abortOnClose,
   accept,
+  closeSocket,
   type Endpoint,
   openTcpListener,
   openTcpSocket,
@@ -22,6 +27,7 @@ import {
 } from "../../ffi/linux/socket.ts";
 import { type Deadlines, Waiter } from "./io/deadlines.ts";
 import type { Handler } from "./io/loop.ts";
+import { DESCRIPTORS_RESERVED } from "../limits.ts";
 import type { RelayPod } from "./messages.ts";
 import { acceptInbound } from "./path/inbound.ts";
 import { keepAlive } from "./path/keepalive.ts";
@@ -32,6 +38,7 @@ export class LocalPods implements Disposable {
   readonly #shop: Shop;
   readonly #worker: number;
   readonly #pods = new Map<string, LocalPod>();
+  readonly #leaving = new Set<LocalPod>();
 
   constructor(shop: Shop, worker: number) {
     this.#shop = shop;
@@ -43,15 +50,39 @@ export class LocalPods implements Disposable {
     const { pods } = this.#shop.world.snapshot;
     const wanted = new Map(pods.filter((pod) => pod.svid).map((pod) => [pod.key, pod]));
     for (const [key, local] of this.#pods) {
-      if (wanted.get(key)?.netnsCookie === local.netnsCookie) continue;
-      this.#pods.delete(key);
-      local[Symbol.dispose]();
+      const pod = wanted.get(key);
+      if (pod?.netnsCookie === local.netnsCookie) continue;
+      if (pod === undefined) {
+        this.#leaving.add(local);
+        local.yieldSlot();
+      } else this.#forget(local);
     }
     for (const [key, pod] of wanted) {
       const known = this.#pods.get(key);
-      if (known) known.offer(pod.slot);
-      else this.#open(pod);
+      if (known === undefined) this.#open(pod);
+      else {
+        this.#leaving.delete(known);
+        known.stay();
+        known.offer(pod.slot);
+      }
     }
+  }
+
+  /** Nothing new is steered to those who have left: they go when their last ones are accepted. */
+  settle(): void {
+    for (const local of this.#leaving) local.leave(() => this.#forget(local));
+    this.#leaving.clear();
+  }
+
+  /** Accepts nothing more. */
+  closeListeners(): void {
+    for (const local of this.#pods.values()) local.closeListeners();
+  }
+
+  #forget(local: LocalPod): void {
+    this.#leaving.delete(local);
+    if (this.#pods.get(local.key) === local) this.#pods.delete(local.key);
+    local[Symbol.dispose]();
   }
 
   /** A pod whose namespace has just vanished is no reason to fail the others. */
@@ -74,17 +105,25 @@ export class LocalPods implements Disposable {
 }
 
 /** One pod's namespace, for whoever needs a socket in it. */
-export class LocalPod implements Disposable {
+export class LocalPod extends Waiter implements Disposable {
   readonly key: string;
   readonly netnsCookie: bigint;
+  readonly #shop: Shop;
   readonly #netns: Fd;
   readonly #listeners: readonly Listener[];
   #slot = -1;
+  #onLeft: () => void = () => {};
 
   constructor(shop: Shop, pod: RelayPod, worker: number) {
+    super();
+    this.#shop = shop;
     this.key = pod.key;
     this.netnsCookie = pod.netnsCookie;
     this.#netns = duplicate(pod.netnsFd, `netns of ${pod.key}`);
+    if (netnsCookie(this.#netns) !== pod.netnsCookie) { // an old snapshot, an old number
+      this.#netns.close();
+      throw new TypeError(`Cannot serve pod "${pod.key}": its namespace is gone`);
+    }
     const open = () => withNetns(this.#netns, openListener);
     this.#listeners = [
       new Listener(shop, open(), "outbound", worker, (fd) => acceptOutbound(shop, this, fd)),
@@ -99,6 +138,29 @@ export class LocalPod implements Disposable {
     for (const listener of this.#listeners) listener.offer(slot);
   }
 
+  /** Others may have its slot from now on; should it come back, the kernel must be told again. */
+  yieldSlot(): void {
+    this.#slot = -1;
+  }
+
+  /** Goes in a moment, but for `stay`. */
+  leave(onLeft: () => void): void {
+    this.#onLeft = onLeft;
+    this.#shop.deadlines.linger.set(this, this.#shop.loop.nowMs);
+  }
+
+  stay(): void {
+    this.queue?.clear(this);
+  }
+
+  onDeadline(): void {
+    this.#onLeft();
+  }
+
+  closeListeners(): void {
+    for (const listener of this.#listeners) listener[Symbol.dispose]();
+  }
+
   /**
    * A socket in the pod's namespace, of the family of `target`; a negative error number without
    * one.
@@ -106,6 +168,11 @@ export class LocalPod implements Disposable {
   openSocket(target: Endpoint): number {
     try {
       const fd = withNetns(this.#netns, () => openTcpSocket(target.address));
+      if (fd >= spareDescriptor()) {
+        this.#shop.reporter.count("accept_refused");
+        closeSocket(fd);
+        return -Errno.EMFILE;
+      }
       setOption(fd, SocketOption.NODELAY, 1);
       return fd;
     } catch {
@@ -114,7 +181,8 @@ export class LocalPod implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const listener of this.#listeners) listener[Symbol.dispose]();
+    this.stay();
+    this.closeListeners();
     this.#netns.close();
   }
 }
@@ -125,6 +193,7 @@ class Listener extends Waiter implements Handler, Disposable {
   readonly #direction: "outbound" | "inbound";
   readonly #worker: number;
   readonly #take: (fd: number) => void;
+  #closed = false;
 
   constructor(
     shop: Shop,
@@ -147,9 +216,15 @@ class Listener extends Waiter implements Handler, Disposable {
   }
 
   onReady(): void {
+    const spare = spareDescriptor();
     for (let left = ACCEPTS_PER_TURN; left > 0; left--) {
       const fd = accept(this.#fd);
-      if (fd >= 0) {
+      if (fd >= spare) {
+        // Refused at once: who is left in the queue waits for nobody knows how long.
+        this.#shop.reporter.count("accept_refused");
+        abortOnClose(fd);
+        closeSocket(fd);
+      } else if (fd >= 0) {
         this.#shop.reporter.count(`accepted_${this.#direction}`);
         this.#give(fd);
       } else if (fd === -Errno.EMFILE || fd === -Errno.ENFILE || fd === -Errno.ENOMEM) {
@@ -174,6 +249,8 @@ class Listener extends Waiter implements Handler, Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.queue?.clear(this);
     this.#shop.loop.close(this.#fd);
   }
@@ -191,6 +268,14 @@ class Listener extends Waiter implements Handler, Disposable {
 /** Connections that the kernel keeps for a worker that is busy. */
 const BACKLOG = 4096;
 const ACCEPTS_PER_TURN = 64;
+
+/**
+ * The first descriptor that connections may not have. The kernel gives the lowest that is free, so
+ * a number as high says how many are in use; the rest is for the agent to answer, and to mend.
+ */
+function spareDescriptor(): number {
+  return Number(resourceLimit(Resource.OPEN_FILES).current) - DESCRIPTORS_RESERVED;
+}
 
 /** What it accepts inherits the options. */
 function openListener(): number {

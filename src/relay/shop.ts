@@ -13,6 +13,7 @@ import { formatAddress } from "../model/mod.ts";
 import type { Reason } from "../reasons.ts";
 import { Deadlines } from "./io/deadlines.ts";
 import type { Door } from "./io/door.ts";
+import { Handshakes } from "./io/handshakes.ts";
 import { Loop } from "./io/loop.ts";
 import type { Reporter } from "./io/reporter.ts";
 import { Workspace } from "./io/workspace.ts";
@@ -48,6 +49,7 @@ export class Shop implements Disposable {
   readonly space = new Workspace();
   readonly pool = new TunnelPool();
   readonly live = new Set<Live>();
+  readonly handshakes = new Handshakes();
   readonly callbacks: TlsCallbacks;
   readonly credentials: Credentials;
   readonly reporter: Reporter;
@@ -118,8 +120,17 @@ export class Shop implements Disposable {
     });
   }
 
+  /** One that cannot stop keeps no other from it; the loop closes what it has left open. */
+  #stop(one: Live): void {
+    try {
+      one.stop();
+    } catch (error) {
+      this.loop.onFault(error);
+    }
+  }
+
   [Symbol.dispose](): void {
-    for (const one of [...this.live]) one.stop();
+    for (const one of [...this.live]) this.#stop(one);
     this.loop[Symbol.dispose]();
     this.credentials[Symbol.dispose]();
     this.space[Symbol.dispose]();

@@ -19,6 +19,7 @@ const scope = self as unknown as {
 };
 
 let relay: WorkerRelay | undefined;
+let door: MapDoor | undefined;
 const inbox = { received: 0 };
 
 scope.onmessage = ({ data }) => {
@@ -32,10 +33,11 @@ scope.onmessage = ({ data }) => {
 function receive(message: ToWorker): void {
   switch (message.type) {
     case "start":
-      relay = new WorkerRelay(message, new MapDoor(message.door), (out) => scope.postMessage(out));
+      door = new MapDoor(message.door);
+      relay = new WorkerRelay(message, door, (out) => scope.postMessage(out));
       scope.postMessage({ type: "started" });
       relay.run(message.wakeFd, inbox).then(() => {
-        relay?.[Symbol.dispose]();
+        end();
         scope.postMessage({ type: "stopped" });
         scope.close();
       }, fail);
@@ -43,6 +45,10 @@ function receive(message: ToWorker): void {
     case "snapshot":
       inbox.received++;
       relay?.apply(message.snapshot);
+      break;
+    case "settled":
+      inbox.received++;
+      relay?.settle();
       break;
     case "stop":
       inbox.received++;
@@ -55,9 +61,20 @@ function receive(message: ToWorker): void {
 
 /**
  * A worker that is wrong about itself must not carry traffic: the main thread decides what then.
+ * Its sockets are the process's, and would live on without it: connections would hang, not end.
  */
 function fail(error: unknown): void {
+  try {
+    end();
+  } catch {
+    // the first error is the one to tell
+  }
   const text = error instanceof Error ? error.stack ?? error.message : String(error);
   scope.postMessage({ type: "failed", message: text });
   scope.close();
+}
+
+function end(): void {
+  using _door = door;
+  using _relay = relay;
 }

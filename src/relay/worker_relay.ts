@@ -62,21 +62,31 @@ export class WorkerRelay implements Disposable {
     this.#post({ type: "applied", revision: snapshot.revision });
   }
 
+  /** The kernel has followed: who left the snapshot gets no new connection any more. */
+  settle(): void {
+    this.#pods.settle();
+  }
+
   /** Works until `stop`. Messages are received while `run` yields. */
   run(wakeFd: number, inbox: Inbox): Promise<void> {
     const { loop, reporter } = this.shop;
     return loop.run(wakeFd, inbox, () => reporter.flush());
   }
 
-  /** Takes no more connections, and ends after `graceMs`, or when nothing is carried any more. */
+  /**
+   * Ends after `graceMs`, or when nothing is carried any more. Who has dialled already is taken;
+   * that others do not dial is the kernel's business.
+   */
   stop(graceMs: number): void {
     const { loop } = this.shop;
-    this.#pods[Symbol.dispose]();
     if (graceMs <= 0) return loop.stop();
     const grace = new Deadlines(Math.min(graceMs, DRAIN_CHECK_MS));
     const end = loop.nowMs + graceMs;
+    const close = loop.nowMs + Math.min(graceMs, LAST_ACCEPT_MS);
     const waiter = new Drain(() => {
-      if (this.shop.live.size === this.shop.pool.size || loop.nowMs >= end) loop.stop();
+      if (loop.nowMs >= close) this.#pods.closeListeners();
+      const isDone = loop.nowMs >= close && this.shop.live.size === this.shop.pool.size;
+      if (isDone || loop.nowMs >= end) loop.stop();
       else grace.set(waiter, loop.nowMs);
     });
     loop.watch(grace);
@@ -92,15 +102,18 @@ export class WorkerRelay implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#pods[Symbol.dispose]();
-    this.shop.reporter.flush();
-    this.shop[Symbol.dispose]();
-    this.#callbacks[Symbol.dispose]();
+    using parts = new DisposableStack(); // the last one first, whatever the others throw
+    parts.use(this.#callbacks);
+    parts.use(this.shop);
+    parts.defer(() => this.shop.reporter.flush());
+    parts.use(this.#pods);
   }
 }
 
 /** How often a worker that drains looks whether it is done. */
 const DRAIN_CHECK_MS = 50;
+/** Handshakes of TCP that had begun when it was asked to stop are complete by then. */
+const LAST_ACCEPT_MS = 200;
 
 class Drain extends Waiter {
   readonly onDeadline: () => void;

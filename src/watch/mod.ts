@@ -6,7 +6,13 @@
  */
 
 export { type DirectoryOptions, watchDirectory } from "./directory/directory.ts";
-export { type Announcement, announceNode, hasOtherNodes, withdrawNode } from "./directory/nodes.ts";
+export {
+  type Announcement,
+  announceNode,
+  hasOtherNodes,
+  isForgotten,
+  withdrawNode,
+} from "./directory/nodes.ts";
 export {
   MESH_POLICY_API_VERSION,
   meshPolicySpec,

@@ -7,6 +7,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { readLines } from "@/tests/support/lines.ts";
 import type { Testbed } from "@/tests/testbed/mod.ts";
 import type { RecordLine } from "./recorder.ts";
 
@@ -92,12 +93,8 @@ export class Recording implements AsyncDisposable {
   }
 
   async #follow(): Promise<void> {
-    let rest = "";
-    const chunks = this.#child.stdout.pipeThrough(new TextDecoderStream() as ChunkDecoder);
-    for await (const chunk of chunks) {
-      const lines = (rest + chunk).split("\n");
-      rest = lines.pop() ?? "";
-      this.#lines.push(...lines.map((line) => JSON.parse(line) as RecordLine));
+    for await (const line of readLines(this.#child.stdout)) {
+      this.#lines.push(JSON.parse(line) as RecordLine);
       this.#wake();
     }
     this.#ended = true;
@@ -109,5 +106,3 @@ export class Recording implements AsyncDisposable {
     this.#changed = Promise.withResolvers<void>();
   }
 }
-
-type ChunkDecoder = ReadableWritablePair<string, Uint8Array<ArrayBuffer>>;

@@ -77,26 +77,20 @@ export async function handshakeOf(capture: Capture, keylog: string): Promise<Han
   const versions = await tshark(capture, keylog, ["-Y", "tls.handshake.type == 2"], [
     "tls.handshake.extensions.supported_version",
   ]);
-  const certificates = await tshark(capture, keylog, ["-Y", "tls.handshake.type in {11, 25}"], [
+  const certificates = await tshark(capture, keylog, ["-Y", "tls.handshake.type == 11"], [
     "ip.src",
     "ipv6.src",
     "tls.handshake.certificate",
-    "tls.compress_certificate.compressed_certificate_message",
   ]);
-  const identities = await Promise.all(
-    certificates.map(async ([v4 = "", v6 = "", plain = "", compressed = ""]) => {
-      const messages = [
-        ...hexWords(plain),
-        ...await Promise.all(hexWords(compressed).map(inflate)),
-      ];
-      // The leaf comes first; issuer and root name the trust domain alone.
-      const names = messages.flatMap(urisOf).filter((name) => /^spiffe:\/\/[^/]+\/./.test(name));
-      return names.map((spiffeId) => ({ sender: v4 || v6, spiffeId }));
-    }),
-  );
+  const identities = certificates.flatMap(([v4 = "", v6 = "", chain = ""]) => {
+    // The leaf comes first; issuer and root name the trust domain alone.
+    const names = hexWords(chain).flatMap(urisOf)
+      .filter((name) => /^spiffe:\/\/[^/]+\/./.test(name));
+    return names.map((spiffeId) => ({ sender: v4 || v6, spiffeId }));
+  });
   return {
     versions: [...new Set(versions.map(([version = ""]) => version))],
-    identities: identities.flat(),
+    identities,
   };
 }
 
@@ -123,12 +117,6 @@ async function tshark(
 function hexWords(text: string): Uint8Array<ArrayBuffer>[] {
   return text.split(",").filter((word) => word !== "")
     .map((word) => Uint8Array.fromHex(word.replaceAll(":", "")));
-}
-
-/** Certificates may be compressed with zlib (RFC 8879). */
-async function inflate(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /** URIs of the subject alternative names in DER: tag 0x86, length, text. */

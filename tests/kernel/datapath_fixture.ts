@@ -22,7 +22,7 @@ import {
   type SourceClass,
   type Where,
 } from "@/src/compile/mod.ts";
-import { Datapath, removeDatapath } from "@/src/load/mod.ts";
+import { Datapath, type DatapathOptions, removeDatapath } from "@/src/load/mod.ts";
 import { openLog } from "@/src/log.ts";
 import { run, TestCgroup, TestNetns } from "./ffi_fixture.ts";
 
@@ -32,7 +32,15 @@ export interface PodWish {
   readonly mode?: ModeClass;
   readonly where?: Where;
   readonly ports?: Readonly<Record<number, ModeClass>>;
+  /** The plan does not have it. */
+  readonly absent?: boolean;
 }
+
+/** How the datapath is opened. */
+export type NodeOptions = Pick<DatapathOptions, "hooks" | "capacities" | "limits">;
+
+/** What a plan has besides both pods and the node. */
+export type Others = Partial<Pick<Plan, "cidrs" | "addresses">>;
 
 export type PodName = "a" | "b";
 
@@ -46,8 +54,9 @@ export const ADDRESSES = PODS;
 
 /** One node with the pods `a` and `b`, and an outside host on the same wire. */
 export class TestNode implements AsyncDisposable {
-  readonly datapath: Datapath;
   readonly pins: string;
+  #datapath: Datapath;
+  readonly #cgroup: string;
   readonly #stack: AsyncDisposableStack;
   readonly #spaces: ReadonlyMap<string, TestNetns>;
   readonly #log: string[];
@@ -56,17 +65,19 @@ export class TestNode implements AsyncDisposable {
     stack: AsyncDisposableStack,
     spaces: ReadonlyMap<string, TestNetns>,
     pins: string,
-    datapath: Datapath,
-    log: string[],
+    cgroup: string,
+    options: NodeOptions,
   ) {
     this.#stack = stack;
     this.#spaces = spaces;
     this.pins = pins;
-    this.datapath = datapath;
-    this.#log = log;
+    this.#cgroup = cgroup;
+    this.#log = [];
+    this.#datapath = this.#open(options);
+    stack.defer(() => this.#datapath[Symbol.dispose]());
   }
 
-  static async create(hooks?: "tcx" | "clsact"): Promise<TestNode> {
+  static async create(options: NodeOptions = {}): Promise<TestNode> {
     await using stack = new AsyncDisposableStack();
     const spaces = new Map<string, TestNetns>();
     // One after the other: each is torn down in reverse.
@@ -82,30 +93,40 @@ export class TestNode implements AsyncDisposable {
     stack.defer(() => unmount(directory));
     const pins = `${directory}/weft`;
     stack.defer(() => void removeDatapath(pins));
-    const log: string[] = [];
-    const options = {
-      bpffs: pins,
-      cgroup: cgroup.path,
-      workers: 1,
-      patienceMs: 10_000,
-      ...(hooks !== undefined && { hooks }),
-    };
-    const datapath = stack.use(withNetns(
-      spaceOf(spaces, "node").fd,
-      () => new Datapath({ ...options, log: openLog({ write: (line) => log.push(line) }) }),
-    ));
-    return new TestNode(stack.move(), spaces, pins, datapath, log);
+    const moved = stack.move();
+    try {
+      return new TestNode(moved, spaces, pins, cgroup.path, options);
+    } catch (error) {
+      await moved.disposeAsync();
+      throw error;
+    }
+  }
+
+  get datapath(): Datapath {
+    return this.#datapath;
+  }
+
+  /** Another agent takes over: what was there is let go of, and opened again. */
+  restart(options: NodeOptions = {}): void {
+    this.#datapath[Symbol.dispose]();
+    this.#datapath = this.#open(options);
+  }
+
+  #open(options: NodeOptions): Datapath {
+    const log = openLog({ write: (line) => this.#log.push(line) });
+    const { pins: bpffs } = this;
+    const all = { bpffs, cgroup: this.#cgroup, workers: 1, patienceMs: 10_000, log, ...options };
+    return withNetns(spaceOf(this.#spaces, "node").fd, () => new Datapath(all));
   }
 
   /** Brings the kernel to a plan with both pods as wished. */
   apply(
     wishes: Partial<Record<PodName, PodWish>>,
     services: readonly ServiceEntry[] = [],
-    others: Pick<Plan, "cidrs" | "addresses"> = { cidrs: [], addresses: new Map() },
+    { cidrs = [], addresses = new Map() }: Others = {},
   ): void {
     const pods = planOf(wishes, services, (name) => `/run/netns/${this.space(name).name}`);
-    const { cidrs } = others;
-    const plan = { ...pods, cidrs, addresses: new Map([...pods.addresses, ...others.addresses]) };
+    const plan = { ...pods, cidrs, addresses: new Map([...pods.addresses, ...addresses]) };
     this.inNode(() => {
       this.datapath.find(plan);
       this.datapath.apply(plan);
@@ -268,6 +289,7 @@ function planOf(
   const node = { source: "node", mode: "none", where: "encrypt", flags: nodeFlags } as const;
   for (const address of ["10.99.0.1", "fd99::1"]) addresses.set(address, node);
   for (const name of ["a", "b"] as const) {
+    if (wishes[name]?.absent) continue;
     const { source = "plain", mode = "none", where = "encrypt", ports: overrides = {} } =
       wishes[name] ?? {};
     const key = `default/${name}`;

@@ -95,7 +95,7 @@ describe("a STRICT pod without a relay", () => {
 
 describe("the guard", () => {
   it("does without TCX, by filters of clsact that go with the pod", async () => {
-    await using node = await TestNode.create("clsact");
+    await using node = await TestNode.create({ hooks: "clsact" });
     node.apply({ b: { source: "mesh", mode: "strict" } });
     await using server = node.serve("b", 8000);
     assert.equal(await node.dial("outside", BOTH[0], 8000), "refused");

@@ -23,6 +23,7 @@ import {
   type RelayPod,
   type RelaySnapshot,
 } from "@/src/relay/messages.ts";
+import type { Signer } from "@/src/identity/x509/sign.ts";
 import {
   makeIssuer,
   makeRoot,
@@ -41,6 +42,8 @@ const SERVER_ID = "spiffe://cluster.local/ns/b/sa/server";
 /** Everything that the rig's certificates hang on. */
 export interface RigIdentities {
   readonly rootPem: string;
+  /** Of the root, of both pods' nodes and for those outside; for certificates of a test's own. */
+  readonly issuers: Readonly<Record<"root" | "n1" | "n2" | "external", Signer>>;
   readonly client: TestIdentity;
   readonly server: TestIdentity;
   readonly external: TestIdentity;
@@ -91,10 +94,38 @@ export class RigPod implements AsyncDisposable {
     await ready;
   }
 
+  /** Puts the worker's clocks forward: the steady one of its deadlines, or the wall's, in ms. */
+  async passTime(
+    { steadyMs = 0, wallMs = 0 }: { readonly steadyMs?: number; readonly wallMs?: number },
+  ): Promise<void> {
+    const ready = this.message((message) => message.type === "ready");
+    this.#tell({ type: "clock", steadyMs, wallMs });
+    await ready;
+  }
+
   async apply(snapshot: RelaySnapshot): Promise<void> {
     const applied = this.message((m) => m.type === "applied" && m.revision === snapshot.revision);
     this.#tell({ type: "snapshot", snapshot });
     await applied;
+  }
+
+  /** The kernel, if there were one, works by the last snapshot. */
+  async settle(): Promise<void> {
+    const ready = this.message((message) => message.type === "ready");
+    this.#tell({ type: "settled" });
+    await ready;
+  }
+
+  /** Stops the worker's thread; what happens meanwhile it meets in one batch when it is thawed. */
+  async freeze(): Promise<() => void> {
+    const thaw = new SharedArrayBuffer(4);
+    const frozen = this.message((message) => message.type === "frozen");
+    this.#tell({ type: "freeze", thaw });
+    await frozen;
+    return () => {
+      Atomics.store(new Int32Array(thaw), 0, 1);
+      Atomics.notify(new Int32Array(thaw), 0);
+    };
   }
 
   /** The next message that `wanted` accepts. */
@@ -292,6 +323,7 @@ async function makeIdentities(): Promise<RigIdentities> {
   const past = { notBeforeMs: Date.now() - 7_200_000, notAfterMs: Date.now() - 3_600_000 };
   return {
     rootPem: root.pem,
+    issuers: { root, n1, n2, external },
     client: await makeSvid(n1, CLIENT_ID),
     server: await makeSvid(n2, SERVER_ID),
     external: await makeSvid(external, "spiffe://cluster.local/external/x"),

@@ -6,6 +6,7 @@
 
 import { type Endpoint, socketName } from "@/ffi/linux/socket.ts";
 import { parseAddress } from "@/src/model/address.ts";
+import { Deadlines, Waiter } from "@/src/relay/io/deadlines.ts";
 import type { Door } from "@/src/relay/io/door.ts";
 import type { FromWorker, ToWorker } from "@/src/relay/messages.ts";
 import { WorkerRelay } from "@/src/relay/worker_relay.ts";
@@ -21,6 +22,7 @@ export type FromRig =
   | FromWorker
   | { readonly type: "listener"; readonly direction: string; readonly port: number }
   | { readonly type: "ready" }
+  | { readonly type: "frozen" }
   | { readonly type: "refused"; readonly reason: string }
   | { readonly type: "marked"; readonly port: number };
 
@@ -32,6 +34,12 @@ const scope = self as unknown as {
 
 let relay: WorkerRelay | undefined;
 let rigDoor: RigDoor = {};
+
+/** How far the clocks of this worker are ahead of the machine's: a test does not wait. */
+const ahead = { steadyMs: 0, wallMs: 0 };
+const [steady, wall] = [performance.now.bind(performance), Date.now];
+performance.now = () => steady() + ahead.steadyMs;
+Date.now = () => wall() + ahead.wallMs;
 
 const door: Door = {
   takeSteered() {
@@ -56,13 +64,29 @@ const door: Door = {
 
 const inbox = { received: 0 };
 
-scope.onmessage = ({ data }: MessageEvent<ToWorker | { type: "rig"; door: RigDoor }>) => {
+type ToRig =
+  | ToWorker
+  | { readonly type: "rig"; readonly door: RigDoor }
+  /** Does nothing until the first number is 1. */
+  | { readonly type: "freeze"; readonly thaw: SharedArrayBuffer }
+  | { readonly type: "clock"; readonly steadyMs: number; readonly wallMs: number };
+
+scope.onmessage = ({ data }: MessageEvent<ToRig>) => {
   try {
     if (data.type === "start") return start(data);
     inbox.received++;
     if (data.type === "rig") {
       rigDoor = data.door;
       scope.postMessage({ type: "ready" });
+    } else if (data.type === "clock") {
+      ahead.steadyMs += data.steadyMs;
+      ahead.wallMs += data.wallMs;
+      scope.postMessage({ type: "ready" });
+    } else if (data.type === "settled") {
+      relay?.settle();
+      scope.postMessage({ type: "ready" });
+    } else if (data.type === "freeze") {
+      if (relay !== undefined) new Frost(relay, data.thaw);
     } else if (data.type === "snapshot") relay?.apply(data.snapshot);
     else relay?.stop(data.graceMs);
   } catch (error) {
@@ -76,6 +100,24 @@ function start(message: ToWorker & { type: "start" }): void {
     relay?.[Symbol.dispose]();
     scope.postMessage({ type: "stopped" });
   }, fail);
+}
+
+/** Stops the thread when it has worked off what is there. */
+class Frost extends Waiter {
+  readonly #thaw: Int32Array;
+
+  constructor({ shop: { loop } }: WorkerRelay, thaw: SharedArrayBuffer) {
+    super();
+    this.#thaw = new Int32Array(thaw);
+    const now = new Deadlines(0); // due behind the events of the next turn
+    loop.watch(now);
+    now.set(this, loop.nowMs);
+  }
+
+  onDeadline(): void {
+    scope.postMessage({ type: "frozen" });
+    Atomics.wait(this.#thaw, 0, 0);
+  }
 }
 
 function fail(error: unknown): void {

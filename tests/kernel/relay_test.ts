@@ -11,6 +11,7 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { APP_PORT, readAll, Rig } from "./relay_rig.ts";
+import { checkPattern, checkSocket, fill, sendPattern, writePattern } from "./relay_streams.ts";
 
 describe("the relay between two pods", () => {
   let rig: Rig;
@@ -103,9 +104,65 @@ describe("the relay between two pods", () => {
     assert.equal(rig.server.count("handshakes_resumed"), resumed + 1);
   });
 
+  it("moves a connection off a tunnel that its server is just giving up", async () => {
+    const thaw = await freezeWithTunnel();
+    const counts = () =>
+      (["tunnels_reused", "tunnels_left", "handshakes"] as const).map((c) => rig.client.count(c));
+    const [reused = 0, left = 0, handshakes = 0] = counts();
+    const client = rig.client.dialOut();
+    client.end("ping");
+    await giveTunnelsUp();
+    thaw();
+    const app = await listener.accept();
+    assert.equal(await readText(app, 5), "ping"); // to its end, and once
+    await writeText(app, "pong");
+    app.close();
+    assert.equal(await readAll(client), "pong");
+    assert.deepEqual(counts(), [reused + 1, left + 1, handshakes + 1]);
+    assert.equal(rig.client.count("connections_open"), 0);
+  });
+
+  it("resets a connection whose tunnel breaks without a word: it may have been heard", async () => {
+    const thaw = await freezeWithTunnel();
+    const left = rig.client.count("tunnels_left");
+    const { pods } = rig.snapshot;
+    const client = rig.client.dialOut();
+    client.write("ping");
+    await rig.server.apply({ ...rig.snapshot, pods: [] });
+    thaw();
+    const [error] = await once(client, "error");
+    assert.equal(error.code, "ECONNRESET");
+    assert.equal(rig.client.count("tunnels_left"), left);
+    await rig.update({ pods });
+    await rig.client.setDoor({
+      outboundTarget: { address: rig.server.address, port: rig.server.ports.get("inbound") ?? 0 },
+    });
+  });
+
+  /** Lets one connection end cleanly, so that both sides keep its tunnel; the client then rests. */
+  async function freezeWithTunnel(): Promise<() => void> {
+    const { client, app } = await open();
+    await end(client, app);
+    const thaw = await rig.client.freeze();
+    assert.equal(rig.client.count("tunnels_idle"), 1);
+    return thaw;
+  }
+
+  /** Something about the client has changed, for the server alone: its idle tunnels end. */
+  async function giveTunnelsUp(): Promise<void> {
+    const peers = rig.peersWith("a/client", {
+      ports: [{ port: 1, mode: "none", where: "remote" }],
+    });
+    const pods = rig.snapshot.pods.filter(({ key }) => key === "b/server");
+    await rig.server.apply({ ...rig.snapshot, pods, peers });
+    await rig.server.apply({ ...rig.snapshot, pods });
+  }
+
   it("passes a client's reset on, and goes on with the tunnel", async () => {
     const handshakes = rig.client.count("handshakes");
     const a = await open();
+    await writeText(a.app, "y"); // so that the client's relay knows who has it
+    await once(a.client, "data");
     a.client.resetAndDestroy();
     await assert.rejects(readText(a.app, 1), Deno.errors.ConnectionReset);
     a.app.close();
@@ -174,9 +231,11 @@ describe("the relay between two pods", () => {
   it("waits for a peer that is not ready yet", async () => {
     const { peers } = rig.snapshot;
     await rig.update({ peers: rig.peersWith("b/server", { where: "unready" }) });
+    const accepted = rig.client.count("accepted_outbound");
     const client = rig.client.dialOut();
     client.write("patience");
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    (await rig.client.freeze())(); // it has taken what came before
+    assert.equal(rig.client.count("accepted_outbound"), accepted + 1);
     assert.equal(client.destroyed, false);
     await rig.update({ peers });
     const app = await listener.accept();
@@ -221,6 +280,57 @@ describe("the relay between two pods", () => {
     await end(again.client, again.app);
   });
 
+  it("takes what was steered to a pod that leaves, until the kernel has followed", async () => {
+    const before = rig.snapshot;
+    const port = rig.server.ports.get("inbound") ?? 0;
+    const { svid: _, ...bare } = before.pods.find(({ key }) => key === "b/server") ?? assert.fail();
+    const pods = before.pods.map((pod) => pod.key === bare.key ? bare : pod);
+    await rig.update({ pods, peers: rig.peersWith("b/server", { mode: "none" }) });
+    const late = rig.client.dial(rig.server.address, port);
+    late.write("late");
+    const app = await listener.accept();
+    assert.equal(await readText(app, 4), "late");
+    late.destroy();
+    app.close();
+
+    await rig.server.settle();
+    const last = rig.client.dial(rig.server.address, port); // its SYN was under way
+    last.write("last");
+    const lastApp = await listener.accept();
+    assert.equal(await readText(lastApp, 4), "last");
+    last.destroy();
+    lastApp.close();
+
+    await rig.server.passTime({ steadyMs: 2000 });
+    (await rig.server.freeze())();
+    const nobodys = rig.client.dial(rig.server.address, port);
+    nobodys.write("x");
+    const [error] = await once(nobodys, "error");
+    assert.match(error.code, /ECONNREFUSED|ECONNRESET|EPIPE/);
+    await rig.update({ pods: before.pods, peers: before.peers });
+    await rig.client.setDoor({
+      outboundTarget: { address: rig.server.address, port: rig.server.ports.get("inbound") ?? 0 },
+    });
+    const again = await open();
+    await end(again.client, again.app);
+  });
+
+  it("serves a pod that comes back within the moment in which it leaves", async () => {
+    const { pods } = rig.snapshot;
+    for (const isSettled of [false, true]) {
+      await rig.update({ pods: pods.filter(({ key }) => key !== "b/server") });
+      if (isSettled) await rig.server.settle();
+      let offered = 0;
+      rig.server.message(({ type }) => type === "listener" && ++offered === 2);
+      await rig.update({ pods });
+      assert.equal(offered, 2); // others may have had its place meanwhile
+      await rig.server.passTime({ steadyMs: 2000 });
+      (await rig.server.freeze())();
+      const again = await open();
+      await end(again.client, again.app);
+    }
+  });
+
   it("leaves nothing open behind", async () => {
     await rig.update({ pods: [] });
     for (const pod of [rig.client, rig.server]) {
@@ -253,65 +363,4 @@ async function end(client: Socket, app: Deno.TcpConn): Promise<void> {
   const closed = readAll(client);
   app.close();
   await closed;
-}
-
-/** Writes until `client` has taken nothing for half a second; returns how much was written. */
-async function fill(client: Socket, sizeMax: number): Promise<number> {
-  const chunk = new Uint8Array(1 << 18);
-  let size = 0;
-  let isFull = false;
-  while (size < sizeMax && !isFull) {
-    size += chunk.length;
-    if (client.write(chunk)) continue;
-    const drained = once(client, "drain");
-    isFull = await Promise.race([
-      drained.then(() => false),
-      new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 500)),
-    ]);
-  }
-  return size;
-}
-
-/** Byte `i` of the stream. */
-function pattern(start: number, size: number): Uint8Array {
-  return Uint8Array.from(
-    { length: size },
-    (_, i) => ((start + i) * 31 + ((start + i) >> 13)) & 0xff,
-  );
-}
-
-const CHUNK = 100_003;
-
-async function sendPattern(app: Deno.TcpConn, size: number): Promise<void> {
-  for (let at = 0; at < size; at += CHUNK) {
-    const chunk = pattern(at, Math.min(CHUNK, size - at));
-    for (let sent = 0; sent < chunk.length;) sent += await app.write(chunk.subarray(sent));
-  }
-}
-
-async function writePattern(client: Socket, size: number): Promise<void> {
-  for (let at = 0; at < size; at += CHUNK) {
-    if (!client.write(pattern(at, Math.min(CHUNK, size - at)))) await once(client, "drain");
-  }
-  client.end();
-}
-
-async function checkPattern(app: Deno.TcpConn): Promise<number> {
-  let at = 0;
-  const buffer = new Uint8Array(1 << 17);
-  for (let n = await app.read(buffer); n !== null; n = await app.read(buffer)) {
-    assert.deepEqual(buffer.subarray(0, n), pattern(at, n));
-    at += n;
-  }
-  return at;
-}
-
-async function checkSocket(client: Socket): Promise<number> {
-  let at = 0;
-  client.on("data", (chunk: Uint8Array) => {
-    assert.deepEqual(new Uint8Array(chunk), pattern(at, chunk.length));
-    at += chunk.length;
-  });
-  await once(client, "end");
-  return at;
 }

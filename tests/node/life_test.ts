@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { findLeft, kernelObjects } from "@/tests/demo/leftovers.ts";
 import { HABITS } from "./support/habits.ts";
+import { Beat } from "./support/beat.ts";
 import {
   assertRefused,
   assertServed,
@@ -86,6 +87,29 @@ describe("the life of an agent", { timeout: 120_000 }, () => {
     await checkRefused("outside");
     await checkRefused("default/plain");
     await checkServed(NODE);
+    await mesh.bed.start(NODE);
+    await checkInForce();
+  });
+
+  it("a restart refuses no new connection: those that come meanwhile wait", async () => {
+    await using beat = await Beat.start(mesh, "default/client", addresses[0]);
+    await mesh.bed.kill(NODE, "TERM");
+    await beat.went(10); // between two agents
+    await mesh.bed.start(NODE);
+    await beat.went(10);
+    const { failed, first, served = 0, elapsedMs = 0 } = await beat.end();
+    assert.equal(failed, 0, first);
+    assert.ok(served >= 30, `${served} were served`);
+    assert.ok(elapsedMs > 300, "nobody had to wait");
+    await checkInForce();
+  });
+
+  it("after SIGKILL new connections are refused at once, not held", async () => {
+    await mesh.bed.kill(NODE, "KILL");
+    const startMs = performance.now();
+    await checkRefused("default/client");
+    await checkRefused("outside");
+    assert.ok(performance.now() - startMs < 3000);
     await mesh.bed.start(NODE);
     await checkInForce();
   });

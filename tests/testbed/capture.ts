@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { readLines } from "@/tests/support/lines.ts";
 import { enter, type Place, TestbedError, toCommand } from "./host/process.ts";
 
 /** What to capture. */
@@ -140,15 +141,3 @@ export class Capture implements AsyncDisposable {
     }
   }
 }
-
-async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void> {
-  let rest = "";
-  for await (const chunk of stream.pipeThrough(new TextDecoderStream() as LineDecoder)) {
-    const lines = (rest + chunk).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines;
-  }
-  if (rest !== "") yield rest;
-}
-
-type LineDecoder = ReadableWritablePair<string, Uint8Array>;

@@ -84,16 +84,16 @@ export async function writeEndpoint(
   await writeFile(join(directory, "ca.crt"), parts.bundlePem, "public");
 }
 
-/** Reads a text file; a secret one must be closed to everybody but its owner. */
+/**
+ * Reads a text file of ours; a secret one must be closed to everybody else, and a public one to
+ * everybody else's writing.
+ */
 export async function readFile(path: string, secrecy: "public" | "secret"): Promise<string> {
   using file = await openFile(path);
-  const { size, mode, isFile } = await file.stat();
+  const { size, mode, uid, isFile } = await file.stat();
   if (!isFile) throw fileError(path, "it is not a file");
   if (size > FILE_BYTES_MAX) throw fileError(path, `it is larger than ${FILE_BYTES_MAX} bytes`);
-  if (secrecy === "secret" && ((mode ?? 0) & 0o077) !== 0) {
-    const octal = ((mode ?? 0) & 0o777).toString(8).padStart(4, "0");
-    throw fileError(path, `it is open to others: its mode is ${octal}, wanted 0600`);
-  }
+  expectOurs(path, { mode: mode ?? 0, uid: uid ?? 0, secrecy });
   const text = await new Response(file.readable).text();
   if (text.trim() === "") throw fileError(path, "it is empty");
   return text;
@@ -183,6 +183,21 @@ function soleKeyBlock(path: string, blocks: readonly PemBlock[]): PemBlock {
       ? "it holds no private key"
       : `it holds "${found}": wanted "PRIVATE KEY" (PKCS #8, as "openssl pkcs8 -topk8" writes it)`,
   );
+}
+
+/** Who can write a root can be anybody, and who can read a key can be its holder. */
+function expectOurs(
+  path: string,
+  { mode, uid, secrecy }: { mode: number; uid: number; secrecy: "public" | "secret" },
+): void {
+  const own = Deno.uid() ?? 0;
+  if (uid !== 0 && uid !== own) {
+    throw fileError(path, `it belongs to user ${uid}: wanted ${own}, as "chown" makes it`);
+  }
+  const [open, wanted] = secrecy === "secret" ? [0o077, "0600"] : [0o022, "0644"];
+  if ((mode & open) === 0) return;
+  const octal = (mode & 0o777).toString(8).padStart(4, "0");
+  throw fileError(path, `it is open to others: its mode is ${octal}, wanted ${wanted}`);
 }
 
 async function openFile(path: string): Promise<Deno.FsFile> {

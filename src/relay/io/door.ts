@@ -117,6 +117,7 @@ export class MapDoor implements Door, Disposable {
     fd: number,
   ): void {
     const index = (slot * 2 + (direction === "outbound" ? 0 : 1)) * WEFT_WORKERS_MAX + worker;
+    this.#mark(fd, WeftRole.LISTENER, NOBODY); // by which the guard knows who dials its port
     this.#listeners.update(u32Bytes(index), u64Bytes(BigInt(fd)));
   }
 

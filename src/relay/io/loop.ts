@@ -12,7 +12,7 @@
 
 import { Epoll, EPOLLIN } from "../../../ffi/linux/epoll.ts";
 import { clearEventfd } from "../../../ffi/linux/eventfd.ts";
-import { closeSocket } from "../../../ffi/linux/socket.ts";
+import { abortOnClose, closeSocket } from "../../../ffi/linux/socket.ts";
 import type { Deadlines } from "./deadlines.ts";
 
 /** Whoever has a descriptor in the loop. */
@@ -32,6 +32,7 @@ export class Loop implements Disposable {
   #closing: number[] = [];
   #deferred: (() => void)[] = [];
   #running = true;
+  #wakeFd = -1;
 
   /** Watches `fd` for `events`, on behalf of `handler`. */
   add(fd: number, events: number, handler: Handler): void {
@@ -81,6 +82,7 @@ export class Loop implements Disposable {
    */
   async run(wakeFd: number, inbox: Inbox, afterBatch: () => void): Promise<void> {
     let announced = 0;
+    this.#wakeFd = wakeFd;
     this.add(wakeFd, EPOLLIN, { onReady: () => (announced += clearEventfd(wakeFd)) });
     while (this.#running) {
       const missing = inbox.received < announced;
@@ -106,8 +108,15 @@ export class Loop implements Disposable {
     this.#settle();
   }
 
+  /** Whatever is still watched, and nobody has closed, is reset: it must not look complete. */
   [Symbol.dispose](): void {
     this.#settle();
+    this.#handlers.forEach((handler, fd) => {
+      if (handler === undefined || fd === this.#wakeFd) return;
+      abortOnClose(fd);
+      closeSocket(fd);
+    });
+    this.#handlers.length = 0;
     this.#epoll[Symbol.dispose]();
   }
 

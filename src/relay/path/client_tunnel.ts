@@ -6,13 +6,19 @@
  * that has the address, by ALPN a relay, and issued by the node where the address lives; and each
  * further stream is judged anew by the World of its moment.
  *
+ * A server may give an idle tunnel up in the moment in which the next connection takes it. Its
+ * close_notify before any answer proves that it has not opened the stream (it sends OPENED before
+ * anything else), so that connection goes over a new tunnel, from its first byte. A tunnel that
+ * breaks without a word proves nothing: its application gets a reset, because it may have been
+ * heard, and must not be heard twice.
+ *
  * @module
  */
 
 import { Errno } from "../../../ffi/errno.ts";
 import { connect, type Endpoint } from "../../../ffi/linux/socket.ts";
 import { TlsConnection } from "../../../ffi/tls/connection.ts";
-import { alertOf, describeFaults } from "../../../ffi/tls/errors.ts";
+import { alertOf, describeFaults, hasBrokenTls } from "../../../ffi/tls/errors.ts";
 import { decide } from "../../compile/mod.ts";
 import { type Reason, reasonOf } from "../../reasons.ts";
 import { Waiter } from "../io/deadlines.ts";
@@ -21,7 +27,14 @@ import type { Live, Shop } from "../shop.ts";
 import { PROTOCOL } from "../tls/credentials.ts";
 import { PeerJudge } from "../tls/judge.ts";
 import { isStillTrusted } from "../tls/roots.ts";
-import { FrameReader, type FrameSink, FrameType, readRefused, writeFrameHeader } from "./frames.ts";
+import {
+  FRAME_HEADER_BYTES,
+  FrameReader,
+  type FrameSink,
+  FrameType,
+  readRefused,
+  writeFrameHeader,
+} from "./frames.ts";
 import { keepAlive } from "./keepalive.ts";
 import type { OutboundConnection, OutboundRoute } from "./outbound.ts";
 import type { Idle } from "./pool.ts";
@@ -42,8 +55,10 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   /** Waits for the handshake. */
   #first: OutboundConnection | null;
   #stream: Stream | null = null;
+  /** Whose stream it is, where the tunnel has carried others before. */
+  #guest: OutboundConnection | null = null;
   #source: Endpoint;
-  /** Between an abort and the next OPENED, what comes belongs to nobody. */
+  /** Before OPENED, what comes is of the stream before: whoever aborted it, or both at once. */
   #skipping = false;
   #sessionKept = false;
   #retired = false;
@@ -53,7 +68,7 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     const { home, target } = connection.facts;
     const poolKey = `${home.key} ${route.place.address} ${target.port}`;
     const fingerprint = `${route.credential.fingerprint} ${route.place.fingerprint}`;
-    for (;;) {
+    while (connection.said === null) {
       const idle = shop.pool.take(poolKey) as ClientTunnel | undefined;
       if (idle === undefined) break;
       if (idle.#fingerprint === fingerprint && idle.#mayReuse()) return idle.#reuse(connection);
@@ -98,8 +113,8 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     shop.deadlines.handshake.set(this, shop.loop.nowMs);
   }
 
-  judge(leafDer: Uint8Array<ArrayBuffer>, chainError: number): number {
-    return this.#judge.judge(leafDer, chainError);
+  judge(...shown: Parameters<PeerJudge["judge"]>): number {
+    return this.#judge.judge(...shown);
   }
 
   onHandshake(): void {
@@ -143,12 +158,14 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   }
 
   onFrame(type: FrameType, payload: DataView): void {
-    if (type === FrameType.OPENED) this.#skipping = false;
+    if (this.#tunnel.closed) return; // by a frame before it in the same record
+    if (type === FrameType.OPENED) this.#onOpened();
     else if (type === FrameType.REFUSED) this.#onRefused(readRefused(payload));
-    else if (this.#skipping) return;
+    else if (type !== FrameType.FIN && type !== FrameType.RESET) {
+      this.onMalformed(`frame of type ${type} from a server`);
+    } else if (this.#skipping) return;
     else if (type === FrameType.FIN) this.#stream?.endDown();
-    else if (type === FrameType.RESET) this.#abortStream();
-    else this.onMalformed(`frame of type ${type} from a server`);
+    else this.#abortStream();
   }
 
   onMalformed(detail: string): void {
@@ -159,7 +176,7 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   onEnd(): void {
     if (this.#reader.raw && this.#stream !== null) return this.#stream.endDown();
     if (this.#stream === null) return this.#close("close");
-    this.#failStream();
+    if (!this.#moveOn()) this.#failStream();
   }
 
   onBroken(detail: string, errno?: number): void {
@@ -187,11 +204,11 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   }
 
   onStreamAborted(): void {
-    const reusable = this.#stream?.reusable === true && !this.#reader.raw && !this.#retired;
+    const resettable = this.#stream?.resettable === true && !this.#reader.raw && !this.#retired;
     this.#endStream();
-    if (!reusable || this.#tunnel.stalled) return this.#close("abort");
+    if (!resettable) return this.#close("abort");
     writeFrameHeader(this.#shop.space.upFrame, 0, FrameType.RESET, 0);
-    this.#tunnel.write(this.#shop.space.upFrame, 5);
+    this.#tunnel.write(this.#shop.space.upFrame, FRAME_HEADER_BYTES);
     this.#tunnel.flush();
     this.#skipping = true;
     this.#becomeIdle();
@@ -211,6 +228,8 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   }
 
   stop(): void {
+    this.#stream?.abort();
+    this.#endStream();
     this.#close("abort");
   }
 
@@ -240,15 +259,38 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     this.queue?.clear(this);
     this.#shop.reporter.count("tunnels_idle", -1);
     this.#shop.reporter.count("tunnels_reused");
+    this.#guest = connection;
     this.#start(connection);
   }
 
   #start(connection: OutboundConnection): void {
     const { source } = connection.facts;
     this.#source = source;
+    this.#skipping = true;
     const app = connection.release();
     this.#stream = new Stream(this.#shop, { app, tunnel: this.#tunnel, framed: true }, this);
-    this.#stream.open({ sourcePort: source.port, flowId: nextFlowId() });
+    this.#stream.open(
+      { sourcePort: source.port, flowId: nextFlowId() },
+      { keep: this.#guest !== null, said: connection.said },
+    );
+  }
+
+  #onOpened(): void {
+    this.#skipping = false;
+    this.#guest = null;
+    this.#stream?.answered();
+  }
+
+  /** The server has left before it took the stream: it goes over a new tunnel. */
+  #moveOn(): boolean {
+    const guest = this.#guest;
+    const said = guest === null ? undefined : this.#stream?.surrender();
+    if (guest === null || said === undefined) return false;
+    this.#stream = null; // and is still open
+    this.#close("close");
+    this.#shop.reporter.count("tunnels_left");
+    guest.again(said);
+    return true;
   }
 
   #onRefused(reason: number): void {
@@ -272,11 +314,13 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
 
   /** The tunnel is lost, and the stream with it. */
   #failStream(): void {
-    const alert = alertOf(this.#tunnel.tls.faults);
+    const { faults } = this.#tunnel.tls;
+    const alert = alertOf(faults);
     // A server judges the client's certificate last: its alert comes after our Finished.
     if (alert !== undefined) {
       this.#tell("refuse", "handshake-failed", `the peer sent alert ${alert}`);
-    } else this.#shop.reporter.count("cut");
+    } else if (hasBrokenTls(faults)) this.#tell("cut", "malformed", describeFaults(faults));
+    else this.#shop.reporter.count("cut");
     this.#stream?.abort();
     this.#endStream();
     this.#close("abort");
@@ -316,6 +360,7 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   #endStream(): void {
     if (this.#stream === null) return;
     this.#stream = null;
+    this.#guest = null;
     this.#shop.reporter.count("connections_open", -1);
     this.#tunnel.resume();
   }

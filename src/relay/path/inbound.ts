@@ -17,6 +17,7 @@ import {
   socketName,
 } from "../../../ffi/linux/socket.ts";
 import { decide, type Decision, type ModeClass } from "../../compile/mod.ts";
+import { formatAddress } from "../../model/mod.ts";
 import type { RefusalReason } from "../../reasons.ts";
 import type { LocalPod } from "../pods.ts";
 import type { Shop } from "../shop.ts";
@@ -56,6 +57,9 @@ export function acceptInbound(shop: Shop, home: LocalPod, fd: number): void {
     );
   }
   if (credential === undefined) return refuseAccepted(shop, facts, fd, "agent-down");
+  if (!shop.handshakes.hasRoom(formatAddress(remote.address))) {
+    return refuseAccepted(shop, facts, fd, "syn-budget");
+  }
   if (mode === "permissive") new Sniffer(shop, facts, fd, credential);
   else new ServerTunnel(shop, facts, fd, credential);
 }
@@ -98,7 +102,7 @@ function goDirect(shop: Shop, facts: InboundFacts, fd: number): void {
   if (app < 0) return refuseAccepted(shop, facts, fd, "agent-down");
   shop.door.markInbound(app, facts.remote);
   shop.reporter.count("connections_open");
-  passThrough(shop, new PlainSocket(shop, fd, NOBODY), app, facts.local, facts);
+  passThrough(shop, new PlainSocket(shop, fd, NOBODY), app, facts.local, { facts });
 }
 
 function refuseAccepted(

@@ -64,6 +64,7 @@ export class OutboundConnection extends Waiter implements Live, PlainUser {
   readonly #shop: Shop;
   #waitsFor: Reason = "peer-not-ready";
   #done = false;
+  #said: Uint8Array<ArrayBuffer> | null = null;
 
   constructor(shop: Shop, facts: OutboundFacts) {
     super();
@@ -77,6 +78,11 @@ export class OutboundConnection extends Waiter implements Live, PlainUser {
   /** Whether somebody else has it now, or nobody. */
   get done(): boolean {
     return this.#done;
+  }
+
+  /** What its application said into a tunnel that was at its end. Only a new one may carry it. */
+  get said(): Uint8Array<ArrayBuffer> | null {
+    return this.#said;
   }
 
   /** Judges, and goes on accordingly. */
@@ -129,6 +135,15 @@ export class OutboundConnection extends Waiter implements Live, PlainUser {
     return this.app;
   }
 
+  /** Takes the application's socket back, with what it has said, and begins again. */
+  again(said: Uint8Array<ArrayBuffer>): void {
+    this.#said = said;
+    this.#done = false;
+    this.app.user = this;
+    this.#shop.live.add(this);
+    this.proceed();
+  }
+
   recheck(): void {
     if (this.queue === this.#shop.deadlines.patience) this.proceed();
   }
@@ -161,7 +176,7 @@ export class OutboundConnection extends Waiter implements Live, PlainUser {
     const fd = home.openSocket(target);
     if (fd < 0) return this.refuse("peer-not-ready", "no socket left");
     this.#shop.door.markOutbound(fd);
-    passThrough(this.#shop, this.release(), fd, target);
+    passThrough(this.#shop, this.release(), fd, target, { said: this.#said });
   }
 
   #close(): void {

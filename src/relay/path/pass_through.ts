@@ -14,18 +14,25 @@ import type { Live, Shop } from "../shop.ts";
 import { type InboundFacts, plaintextFault, refuseInbound } from "./inbound.ts";
 import { PlainSocket, type PlainUser } from "./plain_socket.ts";
 
-/** Joins `accepted` with a connection from `fd` to `target`; `facts` of one that comes to a pod. */
+/**
+ * Joins `accepted` with a connection from `fd` to `target`; `facts` of one that comes to a pod, and
+ * what has been read from `accepted` before.
+ */
 export function passThrough(
   shop: Shop,
   accepted: PlainSocket,
   fd: number,
   target: Endpoint,
-  facts?: InboundFacts,
+  { facts, said = null }: {
+    readonly facts?: InboundFacts;
+    readonly said?: Uint8Array<ArrayBuffer> | null;
+  },
 ): void {
   const pair = new Pair(shop, facts);
   connect(fd, target);
   const opened = new PlainSocket(shop, fd, pair.first, target);
   pair.join(opened, accepted);
+  if (said !== null && said.length > 0) opened.deliver(said, 0, said.length);
   opened.checkConnected();
 }
 

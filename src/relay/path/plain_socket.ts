@@ -3,7 +3,8 @@
  *
  * In: a connected or connecting socket. Out: calls to a `PlainUser`. Invariant: bytes leave in the
  * order in which they were delivered, and `end` is seen only after all of them; while a backlog is
- * left, its user must deliver no more than what it has in hand.
+ * left, its user must deliver no more than what it has in hand; and a reset is told as one, never
+ * as an end, behind what came before it (a user that does not read is told at once).
  *
  * @module
  */
@@ -36,6 +37,7 @@ export interface PlainUser {
 
 export class PlainSocket implements Handler {
   readonly fd: number;
+  readonly #loop: Loop;
   readonly #space: Workspace;
   readonly #watch: Watch;
   user: PlainUser;
@@ -44,6 +46,7 @@ export class PlainSocket implements Handler {
   #reading: boolean;
   #ending = false;
   #closed = false;
+  #broken = false;
   /** Of a connect that failed, else zero. */
   connectErrno = 0;
 
@@ -55,6 +58,7 @@ export class PlainSocket implements Handler {
     target: Endpoint | null = null,
   ) {
     this.fd = fd;
+    this.#loop = shop.loop;
     this.#space = shop.space;
     this.user = user;
     this.#target = target;
@@ -78,11 +82,11 @@ export class PlainSocket implements Handler {
 
   onReady(events: number): void {
     if (this.#target !== null) return this.checkConnected();
+    if (this.#broken) return;
     if ((events & EPOLLOUT) !== 0) this.#sendBacklog();
     if (this.#closed) return;
-    if ((events & EPOLLERR) !== 0) return this.user.onBroken();
-    if ((events & (EPOLLIN | EPOLLHUP)) === 0) return;
-    if (this.#reading) this.user.onReadable();
+    if (this.#reading && (events & (EPOLLIN | EPOLLHUP)) !== 0) this.user.onReadable();
+    else if ((events & EPOLLERR) !== 0) this.user.onBroken();
     else if ((events & EPOLLHUP) !== 0) this.#watch.mute();
   }
 
@@ -115,7 +119,7 @@ export class PlainSocket implements Handler {
     if (this.#backlog === null && this.#target === null) {
       const sent = send(this.fd, this.#view(bytes, start), end - start);
       if (sent === end - start) return;
-      if (sent < 0 && sent !== -Errno.EAGAIN) return; // epoll reports the error
+      if (sent < 0 && sent !== -Errno.EAGAIN) return this.#breakLater();
       from += Math.max(sent, 0);
     }
     this.#backlog ??= this.#space.lend();
@@ -160,6 +164,17 @@ export class PlainSocket implements Handler {
     this.#closed = true;
     this.#watch.mute();
     return this.fd;
+  }
+
+  /**
+   * A send that fails takes the socket's error with it: what is read from now on looks like an end.
+   * The user must not be called while it is calling.
+   */
+  #breakLater(): void {
+    this.#broken = true;
+    this.#loop.defer(() => {
+      if (!this.#closed) this.user.onBroken();
+    });
   }
 
   #sendBacklog(): void {

@@ -12,9 +12,11 @@
  * @module
  */
 
+import { abortOnClose } from "../../../ffi/linux/socket.ts";
 import { TlsConnection } from "../../../ffi/tls/connection.ts";
-import { alertOf, describeFaults } from "../../../ffi/tls/errors.ts";
+import { alertOf, describeFaults, hasBrokenTls } from "../../../ffi/tls/errors.ts";
 import { decide } from "../../compile/mod.ts";
+import { formatAddress } from "../../model/mod.ts";
 import { REASONS, type RefusalReason } from "../../reasons.ts";
 import { Waiter } from "../io/deadlines.ts";
 import type { Live, Shop } from "../shop.ts";
@@ -43,6 +45,8 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   readonly #judge: PeerJudge;
   readonly #fingerprint: string;
   readonly #reader = new FrameReader();
+  /** Among those whose handshake is under way. */
+  readonly #place: Disposable;
   #isOpen = false;
   #framed = false;
   #stream: Stream | null = null;
@@ -60,6 +64,7 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     super();
     this.#shop = shop;
     this.#facts = facts;
+    this.#place = shop.handshakes.enter(formatAddress(facts.remote.address));
     this.#early = early;
     this.#fingerprint = this.#currentFingerprint();
     this.#judge = new PeerJudge(
@@ -78,13 +83,14 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     this.#tunnel.begin(bytes);
   }
 
-  judge(leafDer: Uint8Array<ArrayBuffer>, chainError: number): number {
-    return this.#judge.judge(leafDer, chainError);
+  judge(...shown: Parameters<PeerJudge["judge"]>): number {
+    return this.#judge.judge(...shown);
   }
 
   onHandshake(): void {
     const { tls } = this.#tunnel;
     this.queue?.clear(this);
+    this.#place[Symbol.dispose]();
     this.#shop.reporter.count("handshakes");
     if (tls.resumed) {
       this.#shop.reporter.count("handshakes_resumed");
@@ -127,6 +133,7 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   }
 
   onFrame(type: FrameType, payload: DataView): void {
+    if (this.#tunnel.closed) return; // by a frame before it in the same record
     if (type === FrameType.OPEN) this.#onOpen(payload);
     else if (type === FrameType.FIN) this.#stream?.endDown();
     else if (type === FrameType.RESET) this.#dropStream();
@@ -147,6 +154,7 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
 
   onBroken(detail: string): void {
     if (!this.#isOpen) return this.#refuse("handshake-failed", detail);
+    if (hasBrokenTls(this.#tunnel.tls.faults)) return this.onMalformed(detail);
     this.#stream?.abort();
     this.#endStream();
     this.#close("abort");
@@ -180,9 +188,9 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   }
 
   onStreamAborted(): void {
-    const reusable = this.#stream?.reusable === true && !this.#reader.raw && !this.#retired;
+    const resettable = this.#stream?.resettable === true && !this.#reader.raw && !this.#retired;
     this.#endStream();
-    if (!reusable || this.#tunnel.stalled) return this.#close("abort");
+    if (!resettable) return this.#close("abort");
     writeFrameHeader(this.#shop.space.upFrame, 0, FrameType.RESET, 0);
     this.#tunnel.write(this.#shop.space.upFrame, FRAME_HEADER_BYTES);
     this.#tunnel.flush();
@@ -218,6 +226,7 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   }
 
   stop(): void {
+    if (this.#isOpen && this.#stream === null) return this.#close("close"); // see ClientTunnel
     this.#stream?.abort();
     this.#endStream();
     this.#close("abort");
@@ -293,14 +302,21 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     else this.#close("abort");
   }
 
-  /** Before a client is known: alert (sent already), row, event, and a last second. */
+  /**
+   * Before a client is known: row, event, and for who spoke TLS an alert (sent already) with a last
+   * second to read it. Who did not gets a reset, as from a port that is closed.
+   */
   #refuse(reason: RefusalReason, detail?: string): void {
     const { local, remote } = this.#facts;
     this.#leave();
     const fd = this.#tunnel.surrender();
     this.#shop.door.refuse(local, remote, reason);
     this.#tell("refuse", reason, detail);
-    new Lingering(this.#shop, fd);
+    if (this.#tunnel.firstByte === TLS_HANDSHAKE_RECORD) new Lingering(this.#shop, fd);
+    else {
+      abortOnClose(fd);
+      this.#shop.loop.close(fd);
+    }
   }
 
   #cut(reason: RefusalReason | "none", detail: string): void {
@@ -344,6 +360,7 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
 
   #leave(): void {
     this.queue?.clear(this);
+    this.#place[Symbol.dispose]();
     this.#early?.close("abort");
     this.#early = null;
     if (this.#shop.live.delete(this)) this.#shop.reporter.count("tunnels_open", -1);

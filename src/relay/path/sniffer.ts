@@ -13,6 +13,7 @@
 
 import { Errno } from "../../../ffi/errno.ts";
 import { Waiter } from "../io/deadlines.ts";
+import { formatAddress } from "../../model/mod.ts";
 import type { Live, Shop } from "../shop.ts";
 import type { Credential } from "../tls/credentials.ts";
 import { CLIENT_HELLO_BYTES_MAX, guessClient } from "./client_hello.ts";
@@ -27,6 +28,8 @@ export class Sniffer extends Waiter implements Live {
   readonly #credential: Credential;
   readonly #client: PlainSocket;
   readonly #app: PlainSocket | null;
+  /** Among those of whom nothing is known yet. */
+  readonly #place: Disposable;
   #seen = new Uint8Array(0);
   #done = false;
 
@@ -35,6 +38,7 @@ export class Sniffer extends Waiter implements Live {
     this.#shop = shop;
     this.#facts = facts;
     this.#credential = credential;
+    this.#place = shop.handshakes.enter(formatAddress(facts.remote.address));
     this.#client = new PlainSocket(shop, fd, this.#clientUser());
     this.#app = openApplication(shop, facts, facts.remote.port, this.#appUser()) ?? null;
     shop.live.add(this);
@@ -140,6 +144,7 @@ export class Sniffer extends Waiter implements Live {
 
   #leave(): void {
     this.#done = true;
+    this.#place[Symbol.dispose]();
     this.queue?.clear(this);
     this.#shop.live.delete(this);
   }

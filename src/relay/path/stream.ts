@@ -31,6 +31,15 @@ const RAW_AFTER_BYTES = 256 * 1024;
 /** With its header, a whole number of records. */
 const FRAMED_READ_BYTES = READ_BYTES - FRAME_HEADER_BYTES;
 
+/**
+ * A stream that has sent no more can be aborted by a frame: any application's socket takes so much,
+ * so the frame waits behind nothing.
+ */
+const SHORT_BYTES = 16 * 1024;
+
+/** Bytes of an application that are kept until a tunnel that was used before has answered. */
+const KEPT_BYTES_MAX = 16 * 1024;
+
 /** Who carries the stream. */
 export interface StreamOwner {
   /** Both directions have ended. */
@@ -48,6 +57,8 @@ export class Stream implements PlainUser {
   readonly #reporter: Reporter;
   readonly #owner: StreamOwner;
   readonly #framed: boolean;
+  /** Whether the server has said that it has the stream; there it needs nobody's word. */
+  #isAnswered = true;
   /** A frame that leaves in front of the next one. */
   #prefix: OpenFrame | "opened" | null = null;
   #upRaw: boolean;
@@ -55,6 +66,8 @@ export class Stream implements PlainUser {
   #upEnded = false;
   #downEnded = false;
   #over = false;
+  /** What was sent so far, while nobody has answered; null when it can no longer be said again. */
+  #kept: Uint8Array<ArrayBuffer> | null = null;
 
   constructor(
     shop: { readonly space: Workspace; readonly reporter: Reporter },
@@ -76,13 +89,53 @@ export class Stream implements PlainUser {
     return this.#framed && !this.#upRaw;
   }
 
-  /** Client: sends OPEN, with the bytes that the application has spoken already. */
-  open(frame: OpenFrame): void {
+  /**
+   * Whether the tunnel can carry another stream when this one is aborted by RESET. Behind many
+   * bytes that frame would wait for an application that does not read, and a reset of the tunnel
+   * waits for nobody. And behind an OPEN without an answer nobody can tell whose answer comes next.
+   */
+  get resettable(): boolean {
+    return this.reusable && this.#isAnswered && this.#upBytes <= SHORT_BYTES &&
+      !this.#tunnel.stalled;
+  }
+
+  /**
+   * Client: sends OPEN, with the bytes that the application has spoken already; those in `said`
+   * have been read before. With `keep` it remembers what it sends until `answered`.
+   */
+  open(
+    frame: OpenFrame,
+    { keep, said }: { keep: boolean; said: Uint8Array<ArrayBuffer> | null },
+  ): void {
     this.#prefix = frame;
+    this.#isAnswered = false;
+    if (keep) this.#kept = NOTHING;
+    if (said !== null && said.length > 0) {
+      this.#space.upBody.set(said);
+      this.#sendUp(said.length);
+    }
     this.app.resume();
     this.onReadable();
     this.flushPrefix();
     this.#tunnel.flush();
+  }
+
+  /** The other node has the stream: what was sent is never sent again. */
+  answered(): void {
+    this.#isAnswered = true;
+    this.#kept = null;
+  }
+
+  /**
+   * Lets go of an application's connection that nobody has answered, so that another tunnel can
+   * carry it from its first byte, which is in what it has said; undefined when it must end with this
+   * one. An end needs no word: who reads on reads it again.
+   */
+  surrender(): Uint8Array<ArrayBuffer> | undefined {
+    if (this.#kept === null || this.#over) return undefined;
+    this.#over = true;
+    this.app.pause();
+    return this.#kept;
   }
 
   /**
@@ -158,12 +211,14 @@ export class Stream implements PlainUser {
 
   onBroken(): void {
     if (this.#over) return;
+    this.flushPrefix(); // there is no RESET before OPENED
     this.abort();
     this.#owner.onStreamAborted();
   }
 
   #sendUp(count: number): void {
     this.#reporter.count("bytes_sent", count);
+    if (this.#kept !== null) this.#keep(count);
     if (this.#upRaw) return this.#tunnel.write(this.#space.upBody, count);
     const { up, upFrame } = this.#space;
     writeFrameHeader(upFrame, 0, FrameType.DATA, count);
@@ -175,6 +230,18 @@ export class Stream implements PlainUser {
     }
     this.#upBytes += count;
     if (this.#upBytes >= RAW_AFTER_BYTES) this.#goRaw();
+  }
+
+  #keep(count: number): void {
+    const kept = this.#kept ?? NOTHING;
+    const size = kept.length + count;
+    if (size > KEPT_BYTES_MAX) {
+      this.#kept = null;
+      return;
+    }
+    this.#kept = new Uint8Array(size);
+    this.#kept.set(kept);
+    this.#kept.set(this.#space.upBody.subarray(0, count), kept.length);
   }
 
   #goRaw(): void {
@@ -218,3 +285,5 @@ export class Stream implements PlainUser {
     this.#owner.onStreamEnd();
   }
 }
+
+const NOTHING = new Uint8Array(0);

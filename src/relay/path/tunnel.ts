@@ -37,6 +37,8 @@ export interface TunnelUser extends HandshakeChecks {
   onPlaintext(bytes: Uint8Array<ArrayBuffer>, size: number): void;
   /** The peer has ended its direction with close_notify. */
   onEnd(): void;
+  /** The peer talks and says nothing: KeyUpdate after KeyUpdate, ticket after ticket. */
+  onMalformed(detail: string): void;
   /** The socket or TLS is beyond use. */
   onBroken(detail: string, errno?: number): void;
   /** Everything that was written has been sent. */
@@ -64,6 +66,8 @@ export class Tunnel implements Handler {
   /** Bytes received so far. */
   received = 0;
   #firstByte = -1;
+  /** Bytes received since something was in them for the user. */
+  #barren = 0;
 
   constructor(
     shop: TunnelShop,
@@ -214,8 +218,10 @@ export class Tunnel implements Handler {
   #onReceived(count: number): void {
     if (this.received === 0) this.#firstByte = this.#shop.space.ring.inputBytes[0] ?? -1;
     this.received += count;
-    if (this.#phase === "open") this.#decrypt();
-    else if (this.#firstByte === TLS_HANDSHAKE_RECORD) this.#step();
+    if (this.#phase === "open") {
+      this.#barren += count;
+      this.#decrypt();
+    } else if (this.#firstByte === TLS_HANDSHAKE_RECORD) this.#step();
     else {
       this.#shop.space.ring.discardInput();
       this.#user.onHandshakeFailed();
@@ -253,10 +259,13 @@ export class Tunnel implements Handler {
       status = this.tls.read(viewAt(space, size), RECORD_BYTES);
       if (status <= 0) break;
       size += status;
+      this.#barren = 0;
       if (space.ring.unread() === 0) break;
     }
     if (size > 0) this.#user.onPlaintext(space.down, size);
-    if (this.closed || status > 0 || status === TLS_AGAIN) return;
+    if (this.closed) return;
+    if (this.#barren > BARREN_BYTES_MAX) return this.#user.onMalformed("control records alone");
+    if (status > 0 || status === TLS_AGAIN) return;
     if (status === TLS_CLOSED) this.#user.onEnd();
     else this.#user.onBroken(describeFaults(this.tls.faults));
   }
@@ -305,6 +314,11 @@ export class Tunnel implements Handler {
 }
 
 const TLS_HANDSHAKE_RECORD = 22;
+/**
+ * Most bytes in a row without any for the user. One record may come in pieces and is 16 KiB; a key
+ * is renewed after millions of records and a ticket sent once, in some hundred bytes.
+ */
+const BARREN_BYTES_MAX = 64 * 1024;
 /** How long a peer may take none of what is left to send. */
 const DRAIN_MS = 30_000;
 

@@ -14,7 +14,7 @@
 
 import type { HandshakeChecks } from "../../../ffi/tls/callbacks.ts";
 import { verifyErrorText, X509Error } from "../../../ffi/tls/trust.ts";
-import { type ParsedSvid, parseSvid } from "../../identity/mod.ts";
+import { type ParsedSvid, parseSigningFaults, parseSvid } from "../../identity/mod.ts";
 import { checkPeer, type PeerReason } from "../../identity/mod.ts";
 import type { Place, World } from "../world.ts";
 
@@ -33,7 +33,12 @@ export class PeerJudge implements HandshakeChecks {
     this.#place = place;
   }
 
-  judge(leafDer: Uint8Array<ArrayBuffer>, chainError: number): number {
+  /** `issuers` stand between leaf and root; a resumed handshake shows none, they were judged. */
+  judge(
+    leafDer: Uint8Array<ArrayBuffer>,
+    chainError: number,
+    issuers: readonly Uint8Array<ArrayBuffer>[] = [],
+  ): number {
     this.svid = null;
     const svid = readSvid(leafDer);
     if (svid === undefined) return this.#refuse("certificate-invalid", "it cannot be read");
@@ -41,7 +46,9 @@ export class PeerJudge implements HandshakeChecks {
     if (svid.trustDomain !== null && svid.trustDomain !== trustDomain) {
       return this.#refuse("wrong-trust-domain", `its trust domain is "${svid.trustDomain}"`);
     }
-    if (chainError !== X509Error.OK) return this.#refuseChain(chainError);
+    if (chainError !== X509Error.OK) return this.#refuseChain(chainError, svid);
+    const [fault] = issuers.flatMap((der) => issuerFaults(der, trustDomain));
+    if (fault !== undefined) return this.#refuse("certificate-invalid", `its issuer: ${fault}`);
     const reason = this.recheck(svid);
     if (reason !== null) return this.#refuse(reason, describe(svid));
     this.svid = svid;
@@ -59,9 +66,14 @@ export class PeerJudge implements HandshakeChecks {
     return expected === undefined || expected === svid.spiffeId ? null : "wrong-identity";
   }
 
-  #refuseChain(error: number): number {
-    const expired = error === X509Error.CERT_HAS_EXPIRED;
-    this.reason = expired ? "certificate-expired" : "certificate-untrusted";
+  #refuseChain(error: number, svid: ParsedSvid): number {
+    // OpenSSL, too, knows some of SPIFFE's rules; where it was the first, ours say more.
+    if (FAULTS_OF_LEAVES.has(error) && svid.faults.length > 0) {
+      return this.#refuse("certificate-invalid", describe(svid));
+    }
+    const isUntimely = error === X509Error.CERT_HAS_EXPIRED ||
+      error === X509Error.CERT_NOT_YET_VALID;
+    this.reason = isUntimely ? "certificate-expired" : "certificate-untrusted";
     this.detail = verifyErrorText(error);
     return error;
   }
@@ -90,6 +102,11 @@ const ALERTS: Readonly<Record<PeerReason, number>> = {
   "address-conflict": X509Error.APPLICATION_VERIFICATION,
 };
 
+const FAULTS_OF_LEAVES: ReadonlySet<number> = new Set([
+  X509Error.INVALID_PURPOSE,
+  X509Error.UNHANDLED_CRITICAL_EXTENSION,
+]);
+
 function describe(svid: ParsedSvid): string {
   const issuer = svid.issuerName ?? svid.issuerKind;
   return `${svid.spiffeId ?? "no SPIFFE ID"}, issued by ${issuer}` +
@@ -114,5 +131,17 @@ function readSvid(der: Uint8Array<ArrayBuffer>): ParsedSvid | undefined {
   return svid;
 }
 
+/** The same for an issuer; a mesh has one for each node. */
+function issuerFaults(der: Uint8Array<ArrayBuffer>, trustDomain: string): readonly string[] {
+  const key = `${trustDomain} ${der.toBase64()}`;
+  const known = issuers.get(key);
+  if (known !== undefined) return known;
+  const faults = parseSigningFaults(der, trustDomain);
+  if (issuers.size >= LEAVES_MAX) issuers.clear();
+  issuers.set(key, faults);
+  return faults;
+}
+
 const LEAVES_MAX = 2048;
+const issuers = new Map<string, readonly string[]>();
 const leaves = new Map<string, ParsedSvid>();

@@ -94,6 +94,7 @@ class DirectorySource {
   #nodeFiles: Files = new Map();
   readonly #missingSinceMs = new Map<string, number>();
   #ready = false;
+  #problem: string | undefined;
   #toldSource = "";
 
   /** Why the source cannot be read; everything stays in force. */
@@ -133,9 +134,23 @@ class DirectorySource {
       if (!records.has(path)) this.#missingSinceMs.delete(path);
     }
     const changes = this.#ledger.update(records);
+    this.#judgeLoss(records);
     this.#ready ||= this.failure === undefined && !this.unsettled;
-    await this.#lastGood.save(records);
+    // What could not be read stays as it is, for a person to look at, until the agent goes on.
+    if (this.#ready) await this.#lastGood.save(records);
+    this.#problem ??= this.#lastGood.problem;
     return [...changes, ...this.#tellSource(records)];
+  }
+
+  /**
+   * A policy that is lost with its document would open what it closed. Where its rules are pinned
+   * still, they rule until a person has looked; where nothing is pinned, the others must count.
+   */
+  #judgeLoss(records: ReadonlyMap<string, FileRecord>): void {
+    const lost = this.#lastGood.lost(records);
+    this.#problem = undefined;
+    if (this.#options.resuming !== true || this.#ready) this.#problem = lost;
+    else if (lost !== undefined) this.failure ??= `${lost}, or remove it to go on without them`;
   }
 
   async #readSource(): Promise<Files> {
@@ -266,6 +281,7 @@ class DirectorySource {
       type: "source",
       ready: this.#ready,
       ...(this.failure !== undefined && { failure: this.failure }),
+      ...(this.#problem !== undefined && { problem: this.#problem }),
       ignored: Object.fromEntries([...ignored].sort(([a], [b]) => a < b ? -1 : 1)),
     };
     const text = JSON.stringify(change);

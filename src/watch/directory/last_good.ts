@@ -11,13 +11,18 @@
 
 import { z } from "zod";
 import { SOURCE_FILE_SIZE_BYTES_MAX } from "../../limits.ts";
+import { formatError } from "../../errors.ts";
 import type { Log } from "../../log.ts";
+import type { Rejection } from "../../model/mod.ts";
 import { type Entry, type FileRecord, type RecordOptions, restoreEntry } from "./record.ts";
 
 export class LastGood {
   readonly #path: string | undefined;
   readonly #log: Log;
   #saved = "";
+  /** Why what was saved is not known. */
+  #unreadable: string | undefined;
+  #unwritable: string | undefined;
 
   /** Without a path nothing is kept. */
   constructor(path: string | undefined, log: Log) {
@@ -39,10 +44,29 @@ export class LastGood {
       }
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) {
+        this.#unreadable = error instanceof z.ZodError ? "wrong fields" : formatError(error);
         this.#log.warn("last-good-unreadable", { path: this.#path, error });
       }
     }
     return files;
+  }
+
+  /**
+   * Why the policies of rejected documents are not known: what was saved of them is lost. Undefined
+   * when nothing was lost, or nothing is rejected.
+   */
+  lost(records: ReadonlyMap<string, FileRecord>): string | undefined {
+    if (this.#unreadable === undefined) return undefined;
+    const rejected = [...records.values()].flatMap(({ rejections }) => rejections)
+      .filter(mayHideAPolicy).length;
+    if (rejected === 0) return this.#unreadable = undefined;
+    return `Cannot use the last good policies in "${this.#path}": ${this.#unreadable}; ` +
+      `${rejected} rejected documents may have been among them: mend those`;
+  }
+
+  /** Why the policies cannot be saved now, or undefined. */
+  get problem(): string | undefined {
+    return this.#unwritable;
   }
 
   /** Saves the policies among the records, if they have changed. */
@@ -59,10 +83,23 @@ export class LastGood {
       await Deno.writeTextFile(temporary, text, { mode: 0o600 });
       await Deno.rename(temporary, this.#path);
       this.#saved = text;
+      this.#unwritable = undefined;
     } catch (error) {
+      // Half a file would only take room: where there is none left, others need it.
+      await Deno.remove(temporary).catch(() => undefined);
+      const problem = `Cannot save the last good policies as "${this.#path}": ` +
+        `${formatError(error)}; a policy whose document goes bad would not outlive a restart`;
+      if (problem === this.#unwritable) return; // it is tried again at every look
+      this.#unwritable = problem;
       this.#log.warn("last-good-unwritable", { path: this.#path, error });
     }
   }
+}
+
+/** Of a document that says nothing any more, and that may have been a policy. */
+function mayHideAPolicy({ kept, code, ref }: Rejection): boolean {
+  return !kept && (code === "unreadable" || code === "invalid") &&
+    (ref === undefined || ref.kind.endsWith("Policy"));
 }
 
 const snapshot = z.object({

@@ -44,6 +44,24 @@ export async function announceNode(nodesDir: string, announcement: Announcement)
   }
 }
 
+/**
+ * Whether the announcement has gone from a source that is there: somebody replaced the folder, and
+ * the nodes folder in it with it.
+ */
+export async function isForgotten(nodesDir: string, node: string): Promise<boolean> {
+  const parent = nodesDir.slice(0, nodesDir.lastIndexOf("/"));
+  return await isMissing(pathOf(nodesDir, node)) && !(await isMissing(parent));
+}
+
+async function isMissing(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return false;
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound;
+  }
+}
+
 /** Takes the announcement back, and what a killed agent left of one; there may be none. */
 export async function withdrawNode(nodesDir: string, node: string): Promise<void> {
   try {

@@ -2,12 +2,14 @@
  * Step 4: what a host outside of the mesh may try without a certificate.
  *
  * Three ways, to the page and to a server that writes down every byte: a whole request, the same
- * byte by byte, and bytes that start like a TLS record. Each sender goes on sending after it was
- * refused, so that the capture in the pod can show that the guard lets no more of it pass.
+ * byte by byte, and bytes that start like a TLS record. The host is deaf to resets, so each sender
+ * goes on sending after it was refused, and the capture in the pod can show that the guard lets no
+ * more of it pass.
  *
  * @module
  */
 import type { Capture } from "@/tests/testbed/capture.ts";
+import type { Testbed } from "@/tests/testbed/mod.ts";
 import { findEvent } from "../events.ts";
 import { Inside } from "../inside.ts";
 import { checkNothingInside, checkSilent, logLines, segmentsTo } from "../look.ts";
@@ -66,6 +68,7 @@ export const OUTSIDE: Step = {
     const before = await logLines(bed, "default/backend");
     await using recording = await Recording.start(bed, "default/backend", { port: RECORDER_PORT });
     await using inside = await Inside.start(bed, "default/backend", 80);
+    await using _deaf = await ignoreResets(bed);
     for (const way of WAYS) {
       // deno-lint-ignore no-await-in-loop -- one after the other, as they are told
       await tryWay(scene, told, way, { address: backend.addresses[0] ?? "", port: 80 });
@@ -87,6 +90,19 @@ export const OUTSIDE: Step = {
     );
   },
 };
+
+/** Keeps resets from the outside host's TCP, until disposed of. */
+async function ignoreResets(bed: Testbed): Promise<AsyncDisposable> {
+  const nft = async (rules: string) => {
+    const { code, stderr } = await bed.exec("outside", ["nft", rules]);
+    if (code !== 0) throw new Error(`Cannot filter resets of the outside host: ${stderr.trim()}`);
+  };
+  await nft(
+    "table inet deaf { chain input { type filter hook input priority 0; " +
+      "tcp flags & rst == rst drop; }; }",
+  );
+  return { [Symbol.asyncDispose]: () => nft("delete table inet deaf") };
+}
 
 async function tryWay(
   scene: Scene,

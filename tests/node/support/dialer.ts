@@ -8,6 +8,8 @@
  * - `flood`: writes until nothing has been taken for a second, without reading
  * - `again`: MORE connections, one after the other, each read to its end
  * - `many`: MORE connections at once, each exchanging a line with an echo
+ * - `beat`: a new connection every MORE ms, each exchanging a line with an echo, until standard
+ *   input ends
  * - `hold`: a line of standard input is sent, what comes back is a line of output
  *
  * @module
@@ -25,6 +27,7 @@ if (import.meta.main) {
     flood,
     again,
     many,
+    beat,
     hold,
   };
   const action = actions[what];
@@ -149,6 +152,35 @@ async function many(to: Target, more: string): Promise<Report> {
     failed: failed.length,
     ...(first && { first: `${first.reason}` }),
   };
+}
+
+async function beat(to: Target, more: string): Promise<Report> {
+  let [isOver, served, slowestMs] = [false, 0, 0];
+  const failures: string[] = [];
+  const once = async () => {
+    const start = performance.now();
+    try {
+      const connection = await Deno.connect(to);
+      await connection.write(new TextEncoder().encode("beat\n"));
+      const count = await connection.read(new Uint8Array(16));
+      connection.close();
+      if (count === null) failures.push("end");
+      else served++;
+    } catch (error) {
+      failures.push(nameOf(error));
+    }
+    slowestMs = Math.max(slowestMs, performance.now() - start);
+  };
+  const input = new Response(Deno.stdin.readable).text().then(() => isOver = true);
+  const all: Promise<void>[] = [];
+  while (!isOver) {
+    all.push(once());
+    say({ begun: all.length });
+    // deno-lint-ignore no-await-in-loop -- the beat
+    await new Promise((resolve) => setTimeout(resolve, Number(more)));
+  }
+  await Promise.all([input, ...all]);
+  return { served, failed: failures.length, first: failures[0], elapsedMs: slowestMs };
 }
 
 async function hold(to: Target): Promise<Report> {

@@ -7,6 +7,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { readLines } from "@/tests/support/lines.ts";
 import type { Testbed } from "@/tests/testbed/mod.ts";
 
 interface Line {
@@ -80,7 +81,9 @@ export class LiveConnection implements AsyncDisposable {
   async #until(holds: (line: Line) => boolean): Promise<Line | undefined> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`Nothing for ${PATIENCE_MS} ms`)), PATIENCE_MS);
+      timer = setTimeout(() => {
+        reject(new assert.AssertionError({ message: `Nothing for ${PATIENCE_MS} ms` }));
+      }, PATIENCE_MS);
     });
     try {
       for (;;) {
@@ -96,12 +99,8 @@ export class LiveConnection implements AsyncDisposable {
   }
 
   async #follow(): Promise<void> {
-    let rest = "";
-    const chunks = this.#child.stdout.pipeThrough(new TextDecoderStream() as ChunkDecoder);
-    for await (const chunk of chunks) {
-      const lines = (rest + chunk).split("\n");
-      rest = lines.pop() ?? "";
-      this.#lines.push(...lines.map((line) => JSON.parse(line) as Line));
+    for await (const line of readLines(this.#child.stdout)) {
+      this.#lines.push(JSON.parse(line) as Line);
       this.#wake();
     }
     this.#over = true;
@@ -113,8 +112,6 @@ export class LiveConnection implements AsyncDisposable {
     this.#changed = Promise.withResolvers<void>();
   }
 }
-
-type ChunkDecoder = ReadableWritablePair<string, Uint8Array<ArrayBuffer>>;
 
 function isEnd(line: Line): boolean {
   return line.ended !== undefined || line.error !== undefined;

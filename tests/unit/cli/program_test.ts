@@ -150,10 +150,12 @@ describe("without an agent", () => {
     const stateDir = `${runDir}/s`;
     await Deno.mkdir(`${stateDir}/ca`, { recursive: true });
     await Deno.writeTextFile(`${stateDir}/issuer.key`, "key");
+    await Deno.writeTextFile(`${stateDir}/last-good-policies.json`, "{}");
     await Deno.writeTextFile(`${stateDir}/notes`, "mine");
     const words = `uninstall --run-dir ${runDir}/r --bpffs ${runDir}/bpf --state-dir ${stateDir}`;
     assert.equal((await weft(words)).status, 0);
     assert.ok(await Deno.stat(`${stateDir}/issuer.key`));
+    await Deno.writeTextFile(`${stateDir}/last-good-policies.json`, "{}");
     assert.equal((await weft(`${words} --purge`)).status, 0);
     const left = [...Deno.readDirSync(stateDir)].map(({ name }) => name);
     assert.deepEqual(left, ["notes"]);
@@ -335,7 +337,7 @@ describe("completion", () => {
 
   it("knows commands, options and choices from the commands themselves", async () => {
     assert.deepEqual(await complete("st"), ["status"]);
-    assert.deepEqual(await complete("policy", ""), ["explain", "list"]);
+    assert.deepEqual(await complete("policy", ""), ["explain", "list", "eval", "validate"]);
     assert.deepEqual(await complete("policy", "explain", "--p"), ["--port", "--protocol"]);
     assert.deepEqual(await complete("status", "-o", ""), ["text", "json"]);
     assert.deepEqual(await complete("monitor", "--reason", "mtls"), ["mtls-required"]);

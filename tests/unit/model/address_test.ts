@@ -113,6 +113,8 @@ describe("cidrContains()", () => {
     assert.equal(contains("0.0.0.0/0", "fd00::1"), false);
     assert.equal(contains("0.0.0.0/0", "192.0.2.1"), true);
     assert.equal(contains("fd00::/8", "10.0.0.1"), false);
+    assert.equal(contains("::/0", "10.0.0.1"), false);
+    assert.equal(contains("::/0", "fd00::1"), true);
   });
 });
 

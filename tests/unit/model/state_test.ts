@@ -90,7 +90,7 @@ describe("applyChanges()", () => {
     assert.deepEqual(emptyState(CONFIG).source, { ready: false });
   });
 
-  it("keeps up with 10,000 pods", () => {
+  it("leaves 10,000 pods as they are when one more comes", () => {
     const pods = Array.from({ length: 10_000 }, (_, index) =>
       pod({
         name: `p${index}`,
@@ -106,11 +106,10 @@ describe("applyChanges()", () => {
         (_, index) => policy({ namespace: `ns${index}`, select: { app: `app${index}` } }),
       ),
     ]);
-    const startMs = performance.now();
     const next = applyChanges(state, [put(pod({ name: "new", addresses: ["10.200.0.1"] }))]);
-    const spentMs = performance.now() - startMs;
+    const changed = [...next.workloads].filter(([key, each]) => state.workloads.get(key) !== each);
+    assert.deepEqual(changed.map(([key]) => key), ["default/new"]);
     assert.equal(next.workloads.size, 10_001);
-    assert.ok(spentMs < 500, `one pod more took ${spentMs.toFixed(0)} ms`);
   });
 });
 

@@ -69,6 +69,7 @@ export class TestAgent implements AgentView {
   current: State;
   missing: string[] = [];
   failures: { pod: string; reason: string }[] = [];
+  shortages: { map: string; entriesMax: number; sentence: string }[] = [];
 
   constructor(state: State, runDir: string) {
     this.current = state;
@@ -99,13 +100,14 @@ export class TestAgent implements AgentView {
     revision: 7,
     counters: this.counters,
     maps: [{ name: "addresses", entries: 5, entriesMax: 65_536 }],
+    shortages: this.shortages,
     failures: this.failures,
   });
 
   relay = () => {
     const counters = Object.fromEntries(COUNTERS.map((name) => [name, 0]));
     const typed = counters as Record<typeof COUNTERS[number], number>;
-    return { workers: [{ index: 0, running: true, revision: 7, counters: typed }] };
+    return { workers: [{ index: 0, running: true, revision: 7, counters: typed, failures: 0 }] };
   };
 
   identity = () => ({

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { AssertionError } from "node:assert/strict";
 import { applyChanges, type Change, emptyState, type State } from "@/src/model/mod.ts";
 import { openLog } from "@/src/log.ts";
 import { watchDirectory } from "@/src/watch/mod.ts";
@@ -66,7 +67,8 @@ export class TestSource implements AsyncDisposable {
     while (!wanted(this.state)) {
       // deno-lint-ignore no-await-in-loop -- the State changes in between
       await new Promise<void>((resolve, reject) => {
-        const fail = () => reject(new Error(`Not reached: ${what}; ${this.describe()}`));
+        const message = () => `Not reached: ${what}; ${this.describe()}`;
+        const fail = () => reject(new AssertionError({ message: message() }));
         if (deadline.aborted) return fail();
         deadline.addEventListener("abort", fail, { once: true });
         this.#wake = () => {

@@ -1,0 +1,194 @@
+/**
+ * Resets through two relays: whoever aborts, the other application meets ECONNRESET, at once, and
+ * never an end that looks like one.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { RawEnd, RawListener } from "./relay_raw.ts";
+import { Rig } from "./relay_rig.ts";
+
+/** More than all buffers between the applications hold. */
+const ENDLESS = 200 << 20;
+/** A direction goes on without frames after 256 KiB. */
+const RAW = 1 << 20;
+
+describe("an application that resets its connection", { timeout: 60_000 }, () => {
+  let rig: Rig;
+  let listener: RawListener;
+  before(async () => {
+    rig = await Rig.open();
+    listener = new RawListener(rig.server);
+    await rig.server.setDoor({ inboundPort: listener.port });
+  });
+  after(async () => {
+    listener[Symbol.dispose]();
+    await rig[Symbol.asyncDispose]();
+  });
+
+  /** A connection that both sides have spoken on. */
+  function open(): { client: RawEnd; server: RawEnd } {
+    const client = RawEnd.dialOut(rig.client);
+    client.write("ping");
+    const server = listener.accept();
+    assert.equal(server.read(4), "ping");
+    server.write("pong");
+    assert.equal(client.read(4), "pong");
+    return { client, server };
+  }
+
+  type Ends = ReturnType<typeof open>;
+  const SIDES = [
+    ["on the server", ({ client, server }: Ends) => ({ one: server, other: client })],
+    ["on the client", ({ client, server }: Ends) => ({ one: client, other: server })],
+  ] as const;
+
+  for (const [where, arrange] of SIDES) {
+    describe(where, () => {
+      it("resets the other, behind what it has said before", () => {
+        const { one, other } = arrange(open());
+        one.write("last words");
+        assert.equal(other.read(10), "last words");
+        one.reset();
+        assert.deepEqual(other.ending(), { text: "", how: "reset" });
+        other[Symbol.dispose]();
+      });
+
+      it("resets the other when it closes with something unread", () => {
+        const { one, other } = arrange(open());
+        other.write("unread");
+        one.read(1);
+        one[Symbol.dispose]();
+        assert.deepEqual(other.ending(), { text: "", how: "reset" });
+        other[Symbol.dispose]();
+      });
+
+      it("resets who does not read what it has said, framed and raw", () => {
+        for (const size of [100 << 10, RAW, ENDLESS]) {
+          const { one, other } = arrange(open());
+          const taken = one.fill(size);
+          assert.equal(taken < ENDLESS, true); // then backlogs are held on the way
+          one.reset();
+          other.expectReset();
+          other[Symbol.dispose]();
+        }
+      });
+
+      it("resets who sends and waits for room, framed and raw", () => {
+        for (const size of [100 << 10, RAW, ENDLESS]) {
+          const { one, other } = arrange(open());
+          other.fill(size);
+          one.reset();
+          other.expectReset();
+          other[Symbol.dispose]();
+        }
+      });
+
+      it("resets the other behind half-closes", () => {
+        const first = arrange(open());
+        first.one.end();
+        assert.deepEqual(first.other.ending(), { text: "", how: "end" });
+        first.one.reset();
+        first.other.expectReset();
+        first.other[Symbol.dispose]();
+
+        const second = arrange(open());
+        second.other.end();
+        assert.deepEqual(second.one.ending(), { text: "", how: "end" });
+        second.one.reset();
+        assert.deepEqual(second.other.ending(), { text: "", how: "reset" });
+        second.other[Symbol.dispose]();
+      });
+
+      it("goes on with the tunnel, where little was said", () => {
+        const handshakes = rig.client.count("handshakes");
+        for (let i = 0; i < 5; i++) {
+          const { one, other } = arrange(open());
+          one.reset();
+          assert.equal(other.ending().how, "reset");
+          other[Symbol.dispose]();
+        }
+        assert.ok(rig.client.count("handshakes") - handshakes <= 1);
+      });
+    });
+  }
+
+  it("passes on what came before the reset, and a reset behind it", async () => {
+    const { client, server } = open();
+    const thaw = await rig.server.freeze();
+    server.write("last words");
+    server.reset();
+    thaw();
+    assert.deepEqual(client.ending(), { text: "last words", how: "reset" });
+    client[Symbol.dispose]();
+  });
+
+  it("is no end for who was just sending to it", async () => {
+    const { client, server } = open();
+    const thaw = await rig.server.freeze();
+    client.write("too late"); // the relay meets the reset when it sends this on
+    server.reset();
+    thaw();
+    assert.deepEqual(client.ending(), { text: "", how: "reset" });
+    client[Symbol.dispose]();
+  });
+
+  it("leaves nothing of it to the next connection of the tunnel", async () => {
+    rest();
+    const thawServer = await rig.server.freeze();
+    const first = RawEnd.dialOut(rig.client);
+    first.write("1st");
+    const thawClient = await freezeAgain();
+    first.reset();
+    const second = RawEnd.dialOut(rig.client);
+    second.write("2nd");
+    thawServer();
+    const one = listener.accept();
+    assert.equal(one.read(3), "1st");
+    one.write("secret of the first");
+    (await rig.server.freeze())(); // its answer is on its way
+    thawClient();
+    const other = listener.accept();
+    assert.equal(other.read(3), "2nd");
+    other.write("for the second");
+    other.end();
+    assert.deepEqual(second.ending(), { text: "for the second", how: "end" });
+    for (const end of [second, one, other]) end[Symbol.dispose]();
+  });
+
+  it("resets the client even when nobody has told it yet that it was accepted", () => {
+    rest();
+    const client = RawEnd.dialOut(rig.client);
+    const server = listener.accept();
+    server.reset(); // within the moment in which OPENED waits for company
+    assert.deepEqual(client.ending(), { text: "", how: "reset" });
+    client[Symbol.dispose]();
+  });
+
+  it("leaves nothing open behind", async () => {
+    await rig.update({ pods: [] });
+    for (const pod of [rig.client, rig.server]) {
+      assert.equal(pod.count("connections_open"), 0, pod.key);
+      assert.equal(pod.count("tunnels_open"), 0, pod.key);
+      assert.equal(pod.count("tunnels_idle"), 0, pod.key);
+    }
+  });
+
+  /** Lets one connection end cleanly, so that a tunnel rests on both nodes. */
+  function rest(): void {
+    const { client, server } = open();
+    client.end();
+    assert.equal(server.ending().how, "end");
+    server.end();
+    assert.equal(client.ending().how, "end");
+    for (const end of [client, server]) end[Symbol.dispose]();
+  }
+
+  /** Freezes the client's relay when it has taken what came. */
+  async function freezeAgain(): Promise<() => void> {
+    (await rig.client.freeze())();
+    return await rig.client.freeze();
+  }
+});
