@@ -266,7 +266,7 @@ const SESSIONS: readonly Clause[] = [
       "A known client that sends one byte a second is served at its pace.",
       "is served at its pace if it sends one byte a second",
       "idleServer: new Deadlines(90_000)",
-      "idleServer: new Deadlines(10_000)",
+      "idleServer: new Deadlines(2000)",
     ],
   ]),
 ];
@@ -306,7 +306,7 @@ const SERVERS: readonly Clause[] = [
     [
       "A client's frame from a server cuts it.",
       "is cut if its frames break the rules",
-      "else this.onMalformed(`frame of type ${type} from a server`);",
+      "this.onMalformed(`frame of type ${type} from a server`);",
       "",
     ],
     [
