@@ -6,6 +6,7 @@
 
 #include <bpf/bpf_core_read.h>
 #include "budget.h"
+#include "relay.h"
 #include "service.h"
 
 #ifndef ECONNREFUSED
@@ -38,10 +39,9 @@ static __always_inline int refuse(const struct subject *s, __u8 hook, __u16 reas
 	return REJECT;
 }
 
-static __always_inline int relay_is_there(__u32 slot)
+static __always_inline int relay_is_there(__u32 slot, const struct weft_config *conf)
 {
-	__u32 index = slot * 2 * WEFT_WORKERS_MAX;
-	struct bpf_sock *listener = bpf_map_lookup_elem(&listeners, &index);
+	struct bpf_sock *listener = listener_of(slot, 0, 0, conf);
 
 	if (!listener)
 		return 0;
@@ -133,7 +133,7 @@ static __always_inline __u8 judge_outbound(const struct weft_config *conf,
 	if (!decision)
 		return WEFT_VERDICT_REFUSE;
 	*reason = decision->reason;
-	if (decision->verdict != WEFT_VERDICT_RELAY || relay_is_there(pod->slot))
+	if (decision->verdict != WEFT_VERDICT_RELAY || relay_is_there(pod->slot, conf))
 		return decision->verdict;
 	*reason = WEFT_REASON_AGENT_DOWN;
 	if (decision->fallback != WEFT_VERDICT_DIRECT && relay_is_expected(conf))

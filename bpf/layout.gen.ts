@@ -406,6 +406,7 @@ export interface WeftConfig {
   readonly acceptedMax: number;
   readonly netMax: number;
   readonly steeredMax: number;
+  readonly silenceMs: number;
 }
 /** `struct weft_config` */
 export const WeftConfig = {
@@ -424,6 +425,7 @@ export const WeftConfig = {
     acceptedMax: 40,
     netMax: 44,
     steeredMax: 48,
+    silenceMs: 52,
   },
   encode(
     value: WeftConfig,
@@ -444,6 +446,7 @@ export const WeftConfig = {
     view.setUint32(40, value.acceptedMax, true);
     view.setUint32(44, value.netMax, true);
     view.setUint32(48, value.steeredMax, true);
+    view.setUint32(52, value.silenceMs, true);
     return bytes;
   },
   decode(bytes: ArrayBufferView, offset = 0): WeftConfig {
@@ -462,6 +465,7 @@ export const WeftConfig = {
       acceptedMax: view.getUint32(40, true),
       netMax: view.getUint32(44, true),
       steeredMax: view.getUint32(48, true),
+      silenceMs: view.getUint32(52, true),
     };
   },
 } as const;
@@ -1027,6 +1031,16 @@ export const MAPS = {
     value: WeftBackendRow,
     objects: ["guard", "lookup", "steer"],
   },
+  beats: {
+    type: 2,
+    maxEntries: 8,
+    flags: 0,
+    keySize: 4,
+    key: U32,
+    valueSize: 8,
+    value: U64,
+    objects: ["guard", "lookup", "steer"],
+  },
   budgets: {
     type: 9,
     maxEntries: 16384,
@@ -1250,4 +1264,4 @@ export const MAPS = {
 } as const;
 
 /** Changes with every structure, constant and map: pins of another layout are not ours. */
-export const LAYOUT_FINGERPRINT = 0x109d7cdc914c17a9n;
+export const LAYOUT_FINGERPRINT = 0x3db98f1f89cc9c89n;

@@ -151,7 +151,7 @@ struct weft_config {
 	__u32 accepted_max;     /* that outsiders may take of one pod */
 	__u32 net_max;          /* that one network, or known address, outside may pay for */
 	__u32 steered_max;      /* connections of one pod that a relay may have */
-	__u8 pad[4];
+	__u32 silence_ms;       /* a relay worker that is silent for as long is not there */
 };
 
 /* `decisions`[((stage * SOURCES + source) * MODES + mode) * WHERES + where] */

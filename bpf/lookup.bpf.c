@@ -3,6 +3,7 @@
  * opens) and the guard (for what comes in) have left; sockops leaves the rows by which the two ends
  * of a connection over the pod's lo know each other. */
 #include "budget.h"
+#include "relay.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -149,10 +150,9 @@ int weft_sockops(struct bpf_sock_ops *ops)
 }
 
 static __always_inline int assign(struct bpf_sk_lookup *ctx, __u32 slot, __u32 direction,
-				  __u32 choice)
+				  __u32 choice, const struct weft_config *conf)
 {
-	__u32 index = (slot * 2 + direction) * WEFT_WORKERS_MAX + choice;
-	struct bpf_sock *listener = bpf_map_lookup_elem(&listeners, &index);
+	struct bpf_sock *listener = listener_of(slot, direction, choice, conf);
 	long failed;
 
 	if (!listener)
@@ -183,10 +183,17 @@ static __always_inline int lookup_own(struct bpf_sk_lookup *ctx, const struct we
 
 	if (offset >= conf->relay_port_count || !bpf_map_lookup_elem(&steered, &key))
 		return SK_PASS;
-	if (!assign(ctx, pod->slot, 0, offset % (conf->workers ?: 1)))
+	if (!assign(ctx, pod->slot, 0, offset, conf))
 		return drop(WEFT_REASON_AGENT_DOWN);
 	count(WEFT_COUNTER_STEERED_OUT);
 	return SK_PASS;
+}
+
+/* The same number for every packet of a connection. Clients take every other port first: as it is,
+ * a port would choose every other worker. */
+static __always_inline __u32 spread(const struct weft_conn_key *conn)
+{
+	return (conn->remote.word[3] ^ conn->remote_port) * 2654435761u >> 16;
 }
 
 /* A connection that the guard has seen: goes where its row says. */
@@ -204,7 +211,7 @@ static __always_inline int lookup_guarded(struct bpf_sk_lookup *ctx, const struc
 		return SK_PASS;
 	if (row->state != WEFT_STATE_PENDING && row->state != WEFT_STATE_STEERED)
 		return SK_DROP; /* counted by the guard */
-	if (assign(ctx, pod->slot, 1, bpf_ntohs(conn->remote_port) % (conf->workers ?: 1))) {
+	if (assign(ctx, pod->slot, 1, spread(conn), conf)) {
 		if (row->state == WEFT_STATE_PENDING)
 			count(WEFT_COUNTER_STEERED_IN);
 		row->state = WEFT_STATE_STEERED;

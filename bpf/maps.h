@@ -60,8 +60,17 @@ struct {
 	__type(value, __u64);
 } listeners SEC(".maps");
 
-/* What the kernel learns. A connection is half open until its handshake is complete, then it has
- * a row in `connections` until it ends, and is remembered in `closing` for its last packets. */
+/* CLOCK_MONOTONIC of the last time that each relay worker told of itself. */
+MAP_ARRAY(beats, __u64, WEFT_WORKERS_MAX);
+
+/* What the kernel learns. `datagram_names`, `closing` and `unknown_peers` are LRU and of all pods
+ * together: one that has tens of thousands of sockets pushes the rows of others out. That opens
+ * nothing, for where such a row is missing less passes, never more. It costs the others this: an
+ * answer of a Service shows the backend's address, which its client may not want; the last packets
+ * of a closed connection are dropped, and its ends time out; a peer that is not known yet is met
+ * with silence for longer; what waits for the next agent is refused at once. A connection is half
+ * open until its handshake is complete, then it has a row in `connections` until it ends, and is
+ * remembered in `closing` for its last packets. */
 MAP_HASH(connections, struct weft_conn_key, struct weft_conn_row, 524288);
 MAP_LRU(half_open, struct weft_conn_key, struct weft_conn_row, 65536);
 MAP_LRU(closing, struct weft_conn_key, struct weft_conn_row, 16384);

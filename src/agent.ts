@@ -16,7 +16,7 @@ import type { Config } from "./config.ts";
 import { openAuthority } from "./identity/mod.ts";
 import { openDatapath } from "./load/mod.ts";
 import { openLog } from "./log.ts";
-import { lockRunDirectory, Observer, serveAgent } from "./observe/mod.ts";
+import { lockPins, lockRunDirectory, Observer, serveAgent } from "./observe/mod.ts";
 import { type Relay, startRelay } from "./relay/mod.ts";
 import {
   DRAIN_MS,
@@ -36,7 +36,9 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
   await using stack = new AsyncDisposableStack(); // disposes in reverse
 
   const lock = lockRunDirectory(config.runDirectory); // before the pins are touched; the server's
+  const pins = stack.use(lockPins(config.bpffs));
   const datapath = stack.use(openDatapath({ ...config, patienceMs: PEER_PATIENCE_MS, log }));
+  if (pins === undefined) stack.use(lockPins(config.bpffs)); // it is there now
   const { directory, nodesDirectory: nodesDir } = config.source;
   // A node among others that makes a root of its own could talk to nobody: it must be given one.
   const allowInit = !(await hasOtherNodes(nodesDir, config.node));
@@ -61,13 +63,13 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
     new Observer({
       state: () => agent.state(),
       counters: () => datapath.counters(),
-      shortages: () => relay.stats().accept_refused,
+      acceptsRefused: () => relay.stats().accept_refused,
     }),
   );
   stack.use(serveAgent({ view: agent, observer, log, lock }));
   stack.use(authority.onChange(() => agent.refresh()));
   stack.use(every(REPAIR_INTERVAL_MS, () => agent.repair()));
-  stack.use(every(SWEEP_INTERVAL_MS, () => datapath.sweep()));
+  stack.use(every(SWEEP_INTERVAL_MS, () => agent.sweep()));
   const events = datapath.readEvents(
     (event) => observer.onKernelEvent(event),
     until,
@@ -84,7 +86,7 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
   }
   // Whoever dials while agents change waits for the next one; not if there shall be none.
   await quiet(relay, DRAIN_MS - LAST_MS);
-  if (!stop.signal.aborted) datapath.hold(HOLD_MS);
+  if (!stop.signal.aborted) await agent.hold(HOLD_MS);
   await relay.stop(LAST_MS);
   await events;
   log.info("agent-stopped", { reason: stop.signal.aborted ? "asked to" : "signal" });

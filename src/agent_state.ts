@@ -48,6 +48,7 @@ export class AgentState implements AgentView {
   #state: State;
   #plan: Plan = emptyPlan();
   #isApplied = false;
+  #isHeld = false;
   #failure: string | undefined;
   #announced = "";
   #work: Promise<void> = Promise.resolve();
@@ -76,15 +77,40 @@ export class AgentState implements AgentView {
     return this.#enqueue(() => this.#reconcile());
   }
 
-  /** Puts back what others disturbed; looks again for pods that could not be found. */
+  /**
+   * Puts back what others disturbed, tries again what failed, and looks again for pods that could
+   * not be found.
+   */
   repair(): Promise<void> {
     return this.#enqueue(async () => {
+      if (this.#isHeld) return;
+      const hasFailed = this.#failure !== undefined;
+      const isDisturbed = this.#isApplied && this.#parts.datapath.repair();
+      if (isDisturbed || hasFailed) await this.#reconcile();
       if (!this.#isApplied) return;
-      if (this.#parts.datapath.repair()) await this.#reconcile();
       const { source: { nodesDirectory }, node } = this.config;
       if (!await isForgotten(nodesDirectory, node)) return;
       this.#announced = "";
       await this.#announce();
+    });
+  }
+
+  /**
+   * Removes rows of connections that ended without a word. Not before the first plan: an agent that
+   * does not know its pods yet would take every connection that is silent for one of nobody's.
+   */
+  sweep(): void {
+    if (this.#isApplied) this.#parts.datapath.sweep();
+  }
+
+  /**
+   * From now on nothing changes any more, and what dials waits for the next agent: a plan that came
+   * now would end the wait.
+   */
+  hold(holdMs: number): Promise<void> {
+    return this.#enqueue(() => {
+      this.#isHeld = true;
+      if (this.#isApplied) this.#parts.datapath.hold(holdMs);
     });
   }
 
@@ -117,7 +143,14 @@ export class AgentState implements AgentView {
   }
 
   relay(): RelayView {
-    return { workers: this.#parts.relay.workers() };
+    const { relay, datapath } = this.#parts;
+    const silent = datapath.silentWorkers;
+    return {
+      workers: relay.workers().map((worker) => ({
+        ...worker,
+        silent: silent.includes(worker.index),
+      })),
+    };
   }
 
   identity(): IdentityView {
@@ -156,7 +189,7 @@ export class AgentState implements AgentView {
   async #reconcile(): Promise<void> {
     const { datapath, authority, relay } = this.#parts;
     const state = this.#state;
-    if (!state.source.ready && !this.#isApplied) return;
+    if (this.#isHeld || (!state.source.ready && !this.#isApplied)) return;
     const plan = compile(state);
     await authority.nodeIs(state.nodes.get(this.config.node)?.uid ?? "");
     // First the relay, which makes its listeners; then the kernel, which steers to them.
@@ -221,12 +254,13 @@ export class AgentState implements AgentView {
     return this.#parts.authority.peek(workload.spiffeId, certificateNames(workload));
   }
 
-  #enqueue(step: () => Promise<void>): Promise<void> {
+  #enqueue(step: () => void | Promise<void>): Promise<void> {
     this.#work = this.#work.then(step).then(
       () => void (this.#failure = undefined),
       (error) => {
-        this.#failure = formatError(error);
-        this.#parts.log.error("step-failed", { error });
+        const failure = formatError(error);
+        if (failure !== this.#failure) this.#parts.log.error("step-failed", { error });
+        this.#failure = failure; // `repair` tries again
       },
     );
     return this.#work;

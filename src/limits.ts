@@ -108,6 +108,20 @@ export const SWEEP_INTERVAL_MS = 30_000;
  */
 export const RELAY_PATIENCE_MS = 1000;
 
+/** How often a worker of the relay tells the kernel that it lives. */
+export const BEAT_INTERVAL_MS = 1000;
+
+/**
+ * A worker that is silent for so long is not there for new connections: stopped, frozen, or stuck.
+ * Until then they wait in its queue. Its longest work in one piece, a snapshot of all addresses
+ * that fit, takes half a second at most; with twenty busy neighbours on two cores ten times as
+ * long. The rest is for pauses of the machine. To be late costs an enrolled pod that its
+ * connections are refused, to be patient costs a node whose agent hangs that they wait so long.
+ */
+export const BEAT_SILENCE_MS = 8000;
+
+assert(BEAT_INTERVAL_MS * 4 <= BEAT_SILENCE_MS, "some beats may come late");
+
 /** How long an agent that was asked to end lets live connections finish. It serves until the … */
 export const DRAIN_MS = 2000;
 

@@ -142,18 +142,20 @@ export const REASONS = {
   },
   "peer-not-ready": {
     number: 24,
-    happened: "the server's node has not announced an agent, and plain text would be a leak",
-    hint: "start the agent on that node; `weft status` lists which nodes have announced",
+    happened: "no agent has announced itself for the server's address: plain text would be a leak",
+    hint: "start the agent on that node (`weft status` lists who has announced), and see that the" +
+      " source has a Pod with that address",
   },
   "agent-down": {
     number: 25,
-    happened: "the connection needs a relay and none is running on this node",
-    hint: "start the agent: `weft run`, or `systemctl start weft`",
+    happened: "the connection needs a relay and none is running on this node, or it is stopped",
+    hint: "start the agent (`weft run`, `systemctl start weft`), or ask `weft status` what it does",
   },
   "not-listening": {
     number: 26,
-    happened: "nothing listens on that port of the server's pod",
-    hint: "check the port number, and that the application listens on the pod's address",
+    happened: "nothing listens on that port of the server's pod, or its node's agent is down",
+    hint: "check the port number, that the application listens on the pod's address, and" +
+      " `weft status` on the server's node",
   },
   "no-backend": {
     number: 27,

@@ -95,6 +95,10 @@ describe("files", () => {
     );
   });
 
+  it("are no leftovers of a patch", () => {
+    assertNone(FILES.map(({ path }) => path).filter((path) => /\.(orig|rej)$/.test(path)));
+  });
+
   it("are named after what they hold", () => {
     const vague = /(^|[/_])(utils?|helpers?|common|misc|index)\.ts$/;
     const odd = CODE.filter(({ path }) => vague.test(path) || !/^[a-z0-9_./]+$/.test(path));

@@ -41,6 +41,13 @@ export function hasHelper(type: ProgramType, helper: Helper): boolean {
   return answer("libbpf_probe_bpf_helper", result);
 }
 
+/** Whether libbpf finds the kernel's types: it needs them for programs that ask for one of them. */
+export function hasKernelBtf(): boolean {
+  const btf = libbpfProbes().btf__load_vmlinux_btf();
+  libbpfProbes().btf__free(btf);
+  return btf !== null;
+}
+
 /** Version of libbpf, such as "v1.5". */
 export function libbpfVersion(): string {
   return readCstring(libbpfProbes().libbpf_version_string());
@@ -56,6 +63,10 @@ const LIBBPF_PROBES = {
   // int libbpf_probe_bpf_helper(enum bpf_prog_type prog_type, enum bpf_func_id helper_id,
   //                             const void *opts);
   libbpf_probe_bpf_helper: { parameters: ["u32", "u32", "pointer"], result: "i32" },
+  // struct btf *btf__load_vmlinux_btf(void);
+  btf__load_vmlinux_btf: { parameters: [], result: "pointer" },
+  // void btf__free(struct btf *btf);
+  btf__free: { parameters: ["pointer"], result: "void" },
   // libbpf_print_fn_t libbpf_set_print(libbpf_print_fn_t fn);
   libbpf_set_print: { parameters: ["pointer"], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;

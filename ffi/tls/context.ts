@@ -30,14 +30,14 @@ export interface TlsContextOptions {
 }
 
 export class TlsContext implements Disposable {
-  readonly pointer: Deno.PointerObject;
   readonly side: "client" | "server";
+  #pointer: Deno.PointerObject | null;
 
   /** `callbacks` must live at least as long as any connection of the context. */
   constructor(options: TlsContextOptions, callbacks: TlsCallbacks) {
     const ssl = libssl();
     const method = options.side === "client" ? ssl.TLS_client_method() : ssl.TLS_server_method();
-    this.pointer = checkTls(ssl.SSL_CTX_new(method), "Cannot make a TLS context");
+    this.#pointer = checkTls(ssl.SSL_CTX_new(method), "Cannot make a TLS context");
     this.side = options.side;
     try {
       this.#configure(options, callbacks);
@@ -47,9 +47,17 @@ export class TlsContext implements Disposable {
     }
   }
 
+  /** For OpenSSL. Whoever kept the context too long gets an error, never freed memory. */
+  get pointer(): Deno.PointerObject {
+    if (this.#pointer === null) throw new TlsError("Cannot use a TLS context: it is disposed of");
+    return this.#pointer;
+  }
+
   /** Connections that exist go on: each holds a reference of its own. */
   [Symbol.dispose](): void {
-    libssl().SSL_CTX_free(this.pointer);
+    if (this.#pointer === null) return;
+    libssl().SSL_CTX_free(this.#pointer);
+    this.#pointer = null;
   }
 
   #configure(options: TlsContextOptions, callbacks: TlsCallbacks): void {

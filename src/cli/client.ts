@@ -101,7 +101,7 @@ export class AgentClient implements Disposable {
       response = await fetch(url, { ...init, signal, client: this.#http });
     } catch (error) {
       if (this.#signal?.aborted) throw error;
-      throw unreachable(this.#path, error);
+      throw silence.signal.aborted ? await unanswered(this.#path) : unreachable(this.#path, error);
     } finally {
       clearTimeout(timer);
     }
@@ -112,7 +112,7 @@ export class AgentClient implements Disposable {
 
 /** The slowest answer is that of a large status, some milliseconds. */
 const ANSWER_TIMEOUT_MS = 5000;
-const SILENT = new Error(`nothing for ${ANSWER_TIMEOUT_MS / 1000} s; is its process stopped?`);
+const SILENT = new Error(`nothing for ${ANSWER_TIMEOUT_MS / 1000} s`);
 
 function unreachable(path: string, cause: unknown): UnreachableError {
   if (cause instanceof Deno.errors.PermissionDenied) {
@@ -129,6 +129,29 @@ function unreachable(path: string, cause: unknown): UnreachableError {
   return new UnreachableError(`The agent at "${path}" does not answer`, { path, how: "broken" }, {
     cause,
   });
+}
+
+/** Somebody accepts and says nothing: which process it is, and what can be done about it. */
+async function unanswered(path: string): Promise<UnreachableError> {
+  const what = await silentProcess(path.slice(0, path.lastIndexOf("/")));
+  const message = `The agent at "${path}" says ${SILENT.message}: ${what}`;
+  return new UnreachableError(message, { path, how: "broken" });
+}
+
+async function silentProcess(runDirectory: string): Promise<string> {
+  const { lockHolder, isStopped } = await import("../observe/mod.ts");
+  try {
+    const pid = lockHolder(runDirectory);
+    if (pid !== undefined && isStopped(pid)) {
+      return `its process ${pid} is stopped; \`kill -CONT ${pid}\` lets it go on`;
+    }
+    if (pid !== undefined) {
+      return `its process ${pid} is stuck; \`kill -KILL ${pid}\` ends it, and its pins enforce on`;
+    }
+  } catch {
+    // It has just ended, or the files are not ours to read.
+  }
+  return "nobody is known to hold its run directory; it may have ended just now";
 }
 
 /** The agent's own words. */

@@ -64,6 +64,12 @@ function hintsOf(error: unknown): string[] {
   switch (errorCode(error)) {
     case "unreachable":
       if (how === "forbidden") return ["the agent answers root only: run this with sudo"];
+      if (how === "broken") {
+        return [
+          "without it the mesh goes on as if it had ended: what must be encrypted is refused as" +
+          " agent-down, and changes are not seen; `systemctl restart weft` replaces it",
+        ];
+      }
       return [
         "is the agent running? Start it with `weft run --source DIR`, or `systemctl start weft`",
         "an agent started with --run-dir DIR is reached with the same --run-dir DIR",

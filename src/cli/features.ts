@@ -10,6 +10,7 @@ import { AttachType, MapType, ProgramType } from "../../ffi/bpf/constants.ts";
 import { queryTcx } from "../../ffi/bpf/link.ts";
 import {
   hasHelper,
+  hasKernelBtf,
   hasMapType,
   hasProgramType,
   Helper,
@@ -54,11 +55,13 @@ function answerOf(probe: () => Answer): Answer {
   } catch (error) {
     if (error instanceof LibraryError) return { present: false, detail: formatError(error) };
     if (error instanceof SyscallError && error.errno === Errno.EPERM) {
-      return { present: "unknown", detail: "cannot be tried without root" };
+      return UNTRIED;
     }
     return { present: "unknown", detail: formatError(error) };
   }
 }
+
+const UNTRIED: Answer = { present: "unknown", detail: "cannot be tried without root" };
 
 /** The oldest kernel with all that is required (DESIGN §14 names what each one brought). */
 const KERNEL_MIN = [6, 1] as const;
@@ -158,6 +161,14 @@ const FEATURES: readonly Feature[] = [
       both(...[MapType.SOCKMAP, MapType.LPM_TRIE, MapType.LRU_HASH, MapType.RINGBUF].map(map)),
   },
   {
+    name: "kernel types (BTF)",
+    purpose: "fitting programs to this kernel: whether its sockets know MPTCP",
+    required: true,
+    without: "no program can be loaded: the kernel needs CONFIG_DEBUG_INFO_BTF" +
+      " (/sys/kernel/btf/vmlinux)",
+    probe: () => ({ present: hasKernelBtf() }),
+  },
+  {
     name: "bpf_sk_lookup_tcp in tc",
     purpose: "a port on which nobody listens stays refused",
     required: true,
@@ -244,19 +255,25 @@ const FEATURES: readonly Feature[] = [
 const OTHER_POD_LINKS: ReadonlySet<string> = new Set(["netkit", "ipvlan", "ipvtap", "macvlan"]);
 
 function program(type: ProgramType): Answer {
-  return { present: hasProgramType(type) };
+  return tried(hasProgramType(type));
 }
 
 function map(type: MapType): Answer {
-  return { present: hasMapType(type) };
+  return tried(hasMapType(type));
 }
 
 function helper(type: ProgramType, id: Helper): Answer {
-  return { present: hasHelper(type, id) };
+  return tried(hasHelper(type, id));
 }
 
 function both(...answers: readonly Answer[]): Answer {
-  return { present: answers.every(({ present }) => present === true) };
+  return answers.find(({ present }) => present === false) ??
+    answers.find(({ present }) => present === "unknown") ?? { present: true };
+}
+
+/** The kernel's no to who may not load anything says nothing about the kernel. */
+function tried(present: boolean): Answer {
+  return present || capabilities().present === true ? { present } : UNTRIED;
 }
 
 function kernelVersion(): Answer {

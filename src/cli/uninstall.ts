@@ -57,7 +57,7 @@ interface UninstallOptions {
 async function uninstall(options: UninstallOptions, env: CliEnv): Promise<void> {
   const say = (text: string) => env.out(`${text}\n`);
   const runDirectory = resolve(options.runDir);
-  const { readRecord } = await import("../observe/mod.ts");
+  const { lockPins, readRecord } = await import("../observe/mod.ts");
   const places = placesOf(options, readRecord(runDirectory));
   if (await stopAgent(runDirectory, env.signal)) say("ended the agent");
   if (places.node !== undefined && places.nodesDirectory !== undefined) {
@@ -66,12 +66,14 @@ async function uninstall(options: UninstallOptions, env: CliEnv): Promise<void> 
     say(`withdrew node "${places.node}" from ${places.nodesDirectory}`);
   }
   const { removeDatapath } = await import("../load/mod.ts");
+  using _pins = lockPins(places.bpffs); // an agent with another run directory may rule by them
   const removed = removeDatapath(places.bpffs);
   say(
     removed ? `removed programs, maps and pins in ${places.bpffs}` : `no pins in ${places.bpffs}`,
   );
   removeAll(runDirectory, ["weft.sock", "agent.json", "agent.json.next", "lock"]);
   removeAll(places.stateDirectory, ["last-good-policies.json", "last-good-policies.json.new"]);
+  if (namesIn(places.stateDirectory).length === 0) return; // no keys were made, or they are gone
   if (!options.purge) {
     say(`kept keys and certificates in ${places.stateDirectory} (--purge removes them)`);
     return;
@@ -125,7 +127,11 @@ async function stopAgent(runDirectory: string, signal: AbortSignal): Promise<boo
 async function endHolder(runDirectory: string): Promise<void> {
   const { lockHolder } = await import("../observe/mod.ts");
   const pid = lockHolder(runDirectory);
-  if (pid !== undefined) Deno.kill(pid, "SIGKILL");
+  try {
+    if (pid !== undefined) Deno.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error; // it has ended by itself
+  }
 }
 
 /** Whether nobody holds the lock of the run directory. */

@@ -12,6 +12,7 @@
 
 import {
   U32,
+  U64,
   WEFT_CONFIG_LISTENED,
   WEFT_CONFIG_PODS_FULL,
   WeftConfig,
@@ -28,7 +29,7 @@ import { waitReadable } from "../../ffi/linux/poll.ts";
 import { monotonicNs } from "../../ffi/linux/process.ts";
 import { u64Bytes } from "../../ffi/memory.ts";
 import type { Plan } from "../compile/mod.ts";
-import { CONNECTION_LIMITS } from "../limits.ts";
+import { BEAT_SILENCE_MS, CONNECTION_LIMITS } from "../limits.ts";
 import type { Log } from "../log.ts";
 import { cutConnections, sweepBudgets, sweepConnections } from "./connections.ts";
 import { guardHooks } from "./guard.ts";
@@ -81,6 +82,8 @@ export class Datapath implements Disposable {
   #revision: number;
   #plan: Plan | undefined;
   #isHeard = false;
+  /** Pods whose guard could not be put back the last time. */
+  #lost = "";
   /** Of the node, whichever namespace a later call is made in. */
   readonly #nodeCookie = netnsCookie();
 
@@ -117,6 +120,16 @@ export class Datapath implements Disposable {
     return [...this.#tables.shortages, pods];
   }
 
+  /** Relay workers to which the kernel gives nothing now, for they are silent. */
+  get silentWorkers(): number[] {
+    const { workers } = this.#options;
+    const sinceNs = monotonicNs() - BigInt(BEAT_SILENCE_MS) * 1_000_000n;
+    return Array.from({ length: workers }, (_, worker) => worker).filter((worker) => {
+      const beat = this.#programs.map("beats").lookup(U32.encode(worker));
+      return beat === undefined || U64.decode(beat) <= sinceNs;
+    });
+  }
+
   /** The guarded pods of this node. */
   get pods(): ReadonlyMap<string, AttachedPod> {
     return this.#podSet.attached;
@@ -129,6 +142,7 @@ export class Datapath implements Disposable {
       sockets: fd("sockets"),
       steered: fd("steered"),
       listeners: fd("listeners"),
+      beats: fd("beats"),
       connections: fd("connections"),
       halfOpen: fd("half_open"),
     };
@@ -176,12 +190,25 @@ export class Datapath implements Disposable {
   repair(): boolean {
     if (!this.#plan) return false;
     this.#attachCgroup();
+    this.#putBack(this.#plan);
+    return this.#podSet.wouldChange(this.#plan, listLinks());
+  }
+
+  /** A pod that cannot be helped is tried again and again, but told of once. */
+  #putBack(plan: Plan): void {
     const disturbed = this.#podSet.disturbed();
     if (disturbed.length > 0) {
-      this.#options.log.warn("guard-put-back", { pods: disturbed });
-      this.#podSet.attach(this.#plan, this.#programs.map("connections"), this.#revision);
+      this.#podSet.attach(plan, this.#programs.map("connections"), this.#revision);
     }
-    return this.#podSet.wouldChange(this.#plan, listLinks());
+    const lost = disturbed.length > 0 ? this.#podSet.disturbed() : [];
+    const { log } = this.#options;
+    const pods = disturbed.filter((pod) => !lost.includes(pod));
+    if (pods.length > 0) log.warn("guard-put-back", { pods });
+    const isNew = String(lost) !== this.#lost;
+    this.#lost = String(lost);
+    if (!isNew || lost.length === 0) return;
+    const reasons = lost.map((pod) => this.failures.get(pod) ?? "it was disturbed again at once");
+    log.error("guard-not-put-back", { pods: lost, reasons });
   }
 
   /**
@@ -325,6 +352,7 @@ export class Datapath implements Disposable {
         acceptedMax: limits.accepted,
         netMax: limits.network,
         steeredMax: limits.steered,
+        silenceMs: BEAT_SILENCE_MS,
       }),
     );
   }
@@ -335,6 +363,7 @@ export interface RelayDoorFds {
   readonly sockets: number;
   readonly steered: number;
   readonly listeners: number;
+  readonly beats: number;
   readonly connections: number;
   readonly halfOpen: number;
 }

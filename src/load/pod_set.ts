@@ -139,7 +139,9 @@ export class PodSet implements Disposable {
   /** Whether finding the plan's pods now would give another set than is attached. */
   wouldChange(plan: Plan, links: readonly Link[]): boolean {
     if (this.#surplus.size > 0 && this.#hasRoom) return true;
-    if (this.#all().some((pod) => !stillThere(pod, links))) return true;
+    // Once it is known that a pod cannot be found, nothing changes until it can.
+    const settled = this.#all().filter(({ key }) => !this.#failures.has(key));
+    if (settled.some((pod) => !stillThere(pod, links))) return true;
     for (const key of this.#failures.keys()) {
       const pod = plan.localPods.get(key);
       if (pod && canBeFound(pod, links)) return true;

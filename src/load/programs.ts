@@ -11,9 +11,10 @@ import type { MAPS } from "../../bpf/layout.gen.ts";
 import { BpfObject, type Constant } from "../../ffi/bpf/object.ts";
 import type { BpfMap } from "../../ffi/bpf/map.ts";
 import type { BpfProgram } from "../../ffi/bpf/program.ts";
+import { Errno } from "../../ffi/errno.ts";
 import { MapMismatchError, SyscallError, VerifierError } from "../../ffi/errors.ts";
 import { assetPath } from "../assets.ts";
-import { DatapathError } from "../errors.ts";
+import { DatapathError, UnsupportedFeatureError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Pins } from "./pins.ts";
 import type { PodPrograms } from "./pods.ts";
@@ -120,7 +121,16 @@ export class Programs implements Disposable {
 }
 
 function explained(error: unknown): unknown {
-  if (error instanceof SyscallError && error.errno === 1 /* EPERM */) {
+  if (!(error instanceof SyscallError)) return error;
+  if (error.errno === Errno.ESRCH) { // what libbpf says when it looked in vain
+    return new UnsupportedFeatureError(
+      "Cannot load eBPF programs: this kernel does not tell its types (BTF), by which they are" +
+        ' fitted to it; it needs CONFIG_DEBUG_INFO_BTF and "/sys/kernel/btf/vmlinux"',
+      { feature: "BTF" },
+      { cause: error },
+    );
+  }
+  if (error.errno === Errno.EPERM) {
     return new DatapathError(
       "Cannot load eBPF programs: weft needs root (CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN)",
       { object: "programs" },

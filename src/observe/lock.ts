@@ -1,7 +1,8 @@
 /**
- * One agent per run directory. In comes the directory, out goes a lock that dies with the process
- * (flock), so neither SIGKILL nor a reboot leaves anything to clean. Invariant: the directory is
- * 0700 before anything is put into it. A file with a process id is no lock: ids are used again.
+ * One agent per run directory, and one per directory of pins. In comes the directory, out goes a
+ * lock that dies with the process (flock), so neither SIGKILL nor a reboot leaves anything to
+ * clean. Invariant: a run directory is 0700 before anything is put into it. A file with a process
+ * id is no lock: ids are used again.
  *
  * @module
  */
@@ -22,6 +23,24 @@ export function lockRunDirectory(directory: string): Disposable {
   return { [Symbol.dispose]: () => file.close() };
 }
 
+/**
+ * Takes a directory of pins, or says that there is none. Two agents with run directories of their
+ * own would take each other's maps over, and each would believe that its own are in force.
+ */
+export function lockPins(directory: string): Disposable | undefined {
+  const file = openDirectory(directory);
+  if (file === undefined || file.tryLockSync(true)) return file;
+  file.close();
+  throw new InUseError(`Cannot use the pins in "${directory}": another agent is using them`, {
+    path: directory,
+  });
+}
+
+/** Whether a process does nothing until it is told to go on: by a signal or a debugger. */
+export function isStopped(pid: number): boolean {
+  return /\) [Tt] /.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
+}
+
 /** The process that holds the lock, by the kernel's own list. */
 export function lockHolder(directory: string): number | undefined {
   const { dev, ino } = Deno.statSync(`${directory}/lock`);
@@ -33,4 +52,13 @@ export function lockHolder(directory: string): number | undefined {
     if (kind === "FLOCK" && place === `${device}:${ino}`) return Number(pid);
   }
   return undefined;
+}
+
+function openDirectory(path: string): Deno.FsFile | undefined {
+  try {
+    return Deno.openSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }

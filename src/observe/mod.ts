@@ -12,7 +12,7 @@ export type { Fix } from "./explain/fixes.ts";
 export type { Path, StageReport } from "./explain/path.ts";
 export { type ExplainQuery, parseExplainQuery } from "./explain/query.ts";
 export type { FeedItem } from "./feed.ts";
-export { lockHolder, lockRunDirectory } from "./lock.ts";
+export { isStopped, lockHolder, lockPins, lockRunDirectory } from "./lock.ts";
 export { type AgentRecord, readRecord } from "./record.ts";
 export { Observer, type ObserverOptions, type Refusals } from "./observer.ts";
 export type {

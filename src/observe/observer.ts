@@ -17,8 +17,8 @@ import { counterOf, refusedByKernel } from "./counters.ts";
 /** Every so often the counters are looked at, so that "in the last minute" has a past. */
 const SAMPLE_INTERVAL_MS = 5000;
 const SAMPLES_MAX = 60_000 / SAMPLE_INTERVAL_MS;
-/** A shortage is the agent's state, not its history: one that is over is not told of for long. */
-const SHORTAGE_SAMPLES_MAX = 1;
+/** A shortage is the agent's state, not its history: it is told of for five to ten seconds. */
+const SHORTAGE_SAMPLES_MAX = 2;
 
 export interface ObserverOptions {
   /** who has which address, now */
@@ -26,7 +26,7 @@ export interface ObserverOptions {
   /** the kernel's counters, summed over CPUs */
   readonly counters: () => readonly number[];
   /** connections that were refused for want of a descriptor */
-  readonly shortages?: () => number;
+  readonly acceptsRefused?: () => number;
   /** the clock of the kernel's events @default CLOCK_MONOTONIC */
   readonly monotonicNs?: () => bigint;
 }
@@ -46,7 +46,7 @@ export class Observer implements Disposable {
   readonly #monotonicNs: () => bigint;
   readonly #relayRefusals = new Map<string, number>();
   readonly #samples: ReadonlyMap<RefusalReason, number>[] = [];
-  readonly #shortages: number[] = [];
+  readonly #acceptsRefused: number[] = [];
   readonly #timer: ReturnType<typeof setInterval>;
   #relayLost = 0;
   #kernelLost: number;
@@ -91,9 +91,9 @@ export class Observer implements Disposable {
   }
 
   /** Connections refused for want of a descriptor in the last seconds. */
-  shortages(): number {
-    const [before = 0] = this.#shortages;
-    return (this.#options.shortages?.() ?? 0) - before;
+  acceptsRefused(): number {
+    const [before = 0] = this.#acceptsRefused;
+    return (this.#options.acceptsRefused?.() ?? 0) - before;
   }
 
   /** Events that nobody could see. */
@@ -112,8 +112,8 @@ export class Observer implements Disposable {
   #sample(): void {
     this.#samples.push(this.#totals());
     if (this.#samples.length > SAMPLES_MAX) this.#samples.shift();
-    this.#shortages.push(this.#options.shortages?.() ?? 0);
-    if (this.#shortages.length > SHORTAGE_SAMPLES_MAX) this.#shortages.shift();
+    this.#acceptsRefused.push(this.#options.acceptsRefused?.() ?? 0);
+    if (this.#acceptsRefused.length > SHORTAGE_SAMPLES_MAX) this.#acceptsRefused.shift();
     const lost = counterOf(this.#options.counters(), "EVENTS_LOST");
     this.feed.lose(lost - this.#kernelLost, "kernel");
     this.#kernelLost = lost;

@@ -218,7 +218,7 @@ function look(view: AgentView, observer: Observer): Seen {
     datapath: view.datapath(),
     relay: view.relay(),
     identity: view.identity(),
-    descriptors: descriptorReport(observer.shortages()),
+    descriptors: descriptorReport(observer.acceptsRefused()),
   };
 }
 
@@ -242,10 +242,17 @@ function problemsOf({ state, waitingFor, datapath, relay, identity, descriptors 
     problems.push(`pod ${pod} is NOT GUARDED: ${bareReason(reason)}`);
   }
   for (const worker of relay.workers) {
+    if (worker.running && worker.silent) {
+      problems.push(
+        `relay worker ${worker.index} is stuck: its connections wait, new ones go to the other ` +
+          `workers and are refused without any; restart the agent if it stays so`,
+      );
+    }
     if (!worker.running) {
       problems.push(
         `relay worker ${worker.index} has failed ${worker.failures} times and is not running: ` +
-          `its share of connections is refused until the agent is restarted; it said ` +
+          `its share of connections goes to the others, and is refused without any, until the ` +
+          `agent is restarted; it said ` +
           `"${worker.lastError ?? "nothing"}", the agent's log says more`,
       );
     }

@@ -62,6 +62,8 @@ export interface RelayView {
 export interface RelayWorkerView {
   readonly index: number;
   readonly running: boolean;
+  /** has not told the kernel of late that it lives: it is stuck, and gets nothing new */
+  readonly silent?: boolean;
   /** revision of the snapshot it works by */
   readonly revision: number;
   readonly counters: Readonly<Record<Counter, number>>;

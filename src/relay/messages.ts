@@ -27,6 +27,7 @@ export interface RelayDoor {
   readonly sockets: number;
   readonly steered: number;
   readonly listeners: number;
+  readonly beats: number;
   readonly connections: number;
   readonly halfOpen: number;
 }

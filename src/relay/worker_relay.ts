@@ -9,6 +9,7 @@
  */
 
 import { TlsCallbacks } from "../../ffi/tls/callbacks.ts";
+import { BEAT_INTERVAL_MS } from "../limits.ts";
 import { Waiter } from "./io/deadlines.ts";
 import { Deadlines } from "./io/deadlines.ts";
 import type { Door } from "./io/door.ts";
@@ -53,6 +54,7 @@ export class WorkerRelay implements Disposable {
     });
     this.shop.loop.onFault = (error) => this.#tellFault(error);
     this.#pods = new LocalPods(this.shop, start.index);
+    this.#beat(door, start.index);
   }
 
   /** Goes over to a snapshot: listeners first, so that who waits for them finds them. */
@@ -83,7 +85,7 @@ export class WorkerRelay implements Disposable {
     const grace = new Deadlines(Math.min(graceMs, DRAIN_CHECK_MS));
     const end = loop.nowMs + graceMs;
     const close = loop.nowMs + Math.min(graceMs, LAST_ACCEPT_MS);
-    const waiter = new Drain(() => {
+    const waiter = new Alarm(() => {
       if (loop.nowMs >= close) this.#pods.closeListeners();
       const isDone = loop.nowMs >= close && this.shop.live.size === this.shop.pool.size;
       if (isDone || loop.nowMs >= end) loop.stop();
@@ -91,6 +93,18 @@ export class WorkerRelay implements Disposable {
     });
     loop.watch(grace);
     grace.set(waiter, loop.nowMs);
+  }
+
+  /** Tells the kernel again and again that this worker comes round to its work. */
+  #beat(door: Door, worker: number): void {
+    const { loop } = this.shop;
+    const beats = new Deadlines(BEAT_INTERVAL_MS);
+    const heart = new Alarm(() => {
+      beats.set(heart, loop.nowMs);
+      door.beat(worker);
+    });
+    loop.watch(beats);
+    heart.onDeadline();
   }
 
   /** A connection has met a defect of ours: it is closed, its ring is emptied, the others go on. */
@@ -115,7 +129,7 @@ const DRAIN_CHECK_MS = 50;
 /** Handshakes of TCP that had begun when it was asked to stop are complete by then. */
 const LAST_ACCEPT_MS = 200;
 
-class Drain extends Waiter {
+class Alarm extends Waiter {
   readonly onDeadline: () => void;
 
   constructor(action: () => void) {

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file no-await-in-loop -- a case does one thing after the other
 /**
  * Bytes that a peer may send to the relay: a ClientHello that has been damaged, and records behind
  * a good handshake, sealed and not, of any type and content.
@@ -12,7 +11,7 @@
  */
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
-import { soon, Stage } from "@/tests/kernel/peers_stage.ts";
+import { soon, Stage, until } from "@/tests/kernel/peers_stage.ts";
 import { forEachCase, type FuzzOptions, join, type Random } from "./random.ts";
 
 /** Cases of strangers, and then of peers with a good certificate: only these may reach somebody. */
@@ -65,7 +64,10 @@ export async function fuzzTls(options: FuzzOptions): Promise<void> {
     stage.hush();
   });
   await quiet(stage);
-  await soon(settled(stage, usual), "end of all connections");
+  await until(
+    "the relay carries no more than before",
+    () => stage.rig.server.count("connections_open") <= usual,
+  );
   const grownBytes = Deno.memoryUsage().rss - startBytes;
   assert.ok(grownBytes < GROWTH_BYTES_MAX, `Seed ${options.seed}: grew by ${grownBytes} bytes`);
 }
@@ -92,13 +94,8 @@ function takeHello(stage: Stage): Promise<Uint8Array> {
 /** A good connection passes, and the application has seen the end of all others. */
 async function quiet(stage: Stage): Promise<void> {
   await stage.assertGoodLives();
-  const ends = async () => {
-    while (stage.ended.filter((how) => how !== undefined).length < stage.received.length - 1) {
-      // The application tells nobody.
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  };
-  await soon(ends(), "end of what the application was given");
+  const ended = () => stage.ended.filter((how) => how !== undefined).length;
+  await until("the application has seen all ends", () => ended() >= stage.received.length - 1);
 }
 
 /** Sends bytes in some pieces, ends, and waits until the relay has ended, too. */
@@ -144,12 +141,4 @@ async function endSomehow(
   if (random.chance(3)) socket.resetAndDestroy();
   else socket.end();
   await soon(closed, "end of a connection that its peer has ended");
-}
-
-/** Resolves when the relay carries no more than it did. */
-async function settled(stage: Stage, usual: number): Promise<void> {
-  while (stage.rig.server.count("connections_open") > usual) {
-    // The relay tells in a counter of shared memory alone.
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

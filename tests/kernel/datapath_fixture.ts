@@ -37,7 +37,9 @@ export interface PodWish {
 }
 
 /** How the datapath is opened. */
-export type NodeOptions = Pick<DatapathOptions, "hooks" | "capacities" | "limits">;
+export type NodeOptions = Partial<
+  Pick<DatapathOptions, "workers" | "hooks" | "capacities" | "limits">
+>;
 
 /** What a plan has besides both pods and the node. */
 export type Others = Partial<Pick<Plan, "cidrs" | "addresses">>;

@@ -107,6 +107,16 @@ describe("the guard", () => {
     assert.equal(await node.dial("outside", BOTH[0], 8000), "served");
   });
 
+  it("tells once of a pod that has lost its interface, however often it is tried", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    await run("ip", "-n", node.space("node").name, "link", "del", "vb");
+    for (let times = 0; times < 3; times++) node.inNode(() => node.datapath.repair());
+    const told = node.log.filter((line) => /"guard-(not-)?put-back"/.test(line));
+    assert.equal(told.length, 1, told.join(""));
+    assert.match(told[0] ?? "", /"guard-not-put-back".*"default\/b"/);
+  });
+
   it("takes the head back from a program that lets everything through", async () => {
     await using node = await TestNode.create();
     node.apply({ b: { source: "mesh", mode: "strict" } });

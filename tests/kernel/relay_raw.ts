@@ -64,7 +64,7 @@ export class RawEnd implements Disposable {
     assert.equal(send(this.fd, bytes, bytes.length), bytes.length);
   }
 
-  /** Sends `size` bytes, at the receiver's pace; how many were taken before the buffers were full. */
+  /** Sends `size` bytes at the receiver's pace; how many were taken before all was full. */
   fill(size: number): number {
     const chunk = new Uint8Array(1 << 16);
     let left = size;
@@ -87,6 +87,14 @@ export class RawEnd implements Disposable {
       else assert.fail(`the connection ended with ${count} after ${at} bytes`);
     }
     return new TextDecoder().decode(bytes);
+  }
+
+  /** What comes first: nothing, where the other has gone without a word. */
+  said(): string {
+    expect(this.fd, EPOLLIN);
+    const bytes = new Uint8Array(1 << 16);
+    const count = receive(this.fd, bytes, bytes.length);
+    return new TextDecoder().decode(bytes.subarray(0, Math.max(0, count)));
   }
 
   /** Reads all that comes. */

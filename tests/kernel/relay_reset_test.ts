@@ -158,13 +158,79 @@ describe("an application that resets its connection", { timeout: 60_000 }, () =>
     for (const end of [second, one, other]) end[Symbol.dispose]();
   });
 
-  it("resets the client even when nobody has told it yet that it was accepted", () => {
+  it("does not hand the next connection to a tunnel that cannot carry it any more", async () => {
+    const { client, server } = open();
+    const thaw = await rig.client.freeze();
+    assert.equal(server.fill(RAW), RAW); // its direction has no frames any more, unseen
+    client.reset();
+    const next = RawEnd.dialOut(rig.client);
+    next.write("next");
+    thaw();
+    const app = listener.accept();
+    assert.equal(app.read(4), "next");
+    app.end();
+    next.end();
+    assert.equal(next.ending().how, "end");
+    for (const end of [server, app, next]) end[Symbol.dispose]();
+  });
+
+  it("resets the client even when nobody has told it yet that it was accepted", async () => {
     rest();
+    const thaw = await rig.server.freeze();
     const client = RawEnd.dialOut(rig.client);
-    const server = listener.accept();
-    server.reset(); // within the moment in which OPENED waits for company
+    (await rig.client.freeze())(); // OPEN is on its way
+    const frozen = rig.server.freeze();
+    thaw();
+    const thawAgain = await frozen; // in the moment in which OPENED waits for company
+    listener.accept().reset();
+    thawAgain();
     assert.deepEqual(client.ending(), { text: "", how: "reset" });
     client[Symbol.dispose]();
+  });
+
+  it("resets at once who does not read, however little room there is", async () => {
+    await using small = await Rig.open();
+    const sizes = ["rmem", "wmem"].map((name) => `net.ipv4.tcp_${name}=4096 4096 4096`);
+    assert.ok((await small.client.command("sysctl", ["-w", ...sizes]).output()).success);
+    using apps = new RawListener(small.server);
+    await small.server.setDoor({ inboundPort: apps.port });
+    using client = RawEnd.dialOut(small.client);
+    client.write("ping");
+    const server = apps.accept();
+    assert.equal(server.read(4), "ping");
+    const size = 50_000;
+    assert.equal(server.fill(size), size); // still in frames, and the client's relay is stuck
+    (await small.server.freeze())(); // all of it is on its way
+    server.reset();
+    client.expectReset();
+  });
+
+  it("is what both meet whose relay has a defect, and nobody else", async () => {
+    const [hit, spared] = [open(), open()];
+    await rig.client.plantDefect();
+    const told = rig.client.message(({ type }) => type === "fault");
+    hit.client.write("boom");
+    await told;
+    hit.client.expectReset();
+    assert.equal(hit.server.ending().how, "reset");
+    spared.client.write("still here");
+    assert.equal(spared.server.read(10), "still here");
+    spared.server.reset();
+    spared.client.expectReset();
+    for (const end of [hit.client, hit.server, spared.client]) end[Symbol.dispose]();
+  });
+
+  it("is what both meet whose worker ends", async () => {
+    await using own = await Rig.open();
+    using apps = new RawListener(own.server);
+    await own.server.setDoor({ inboundPort: apps.port });
+    using client = RawEnd.dialOut(own.client);
+    client.write("ping");
+    using server = apps.accept();
+    assert.equal(server.read(4), "ping");
+    await own.client[Symbol.asyncDispose]();
+    client.expectReset();
+    assert.equal(server.ending().how, "reset");
   });
 
   it("leaves nothing open behind", async () => {

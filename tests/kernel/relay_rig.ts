@@ -109,6 +109,13 @@ export class RigPod implements AsyncDisposable {
     await applied;
   }
 
+  /** The next connection whose application speaks meets a defect of the relay's. */
+  async plantDefect(): Promise<void> {
+    const ready = this.message((message) => message.type === "ready");
+    this.#tell({ type: "defect" });
+    await ready;
+  }
+
   /** The kernel, if there were one, works by the last snapshot. */
   async settle(): Promise<void> {
     const ready = this.message((message) => message.type === "ready");
@@ -181,7 +188,9 @@ export class RigPod implements AsyncDisposable {
     });
   }
 
+  /** Ends the worker. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#wake.closed) return;
     const stopped = this.message((message) => message.type === "stopped");
     this.#tell({ type: "stop", graceMs: 0 });
     await stopped;

@@ -9,6 +9,7 @@ import { parseAddress } from "@/src/model/address.ts";
 import { Deadlines, Waiter } from "@/src/relay/io/deadlines.ts";
 import type { Door } from "@/src/relay/io/door.ts";
 import type { FromWorker, ToWorker } from "@/src/relay/messages.ts";
+import { Stream } from "@/src/relay/path/stream.ts";
 import { WorkerRelay } from "@/src/relay/worker_relay.ts";
 
 /** What a rig's worker is told besides. */
@@ -60,6 +61,7 @@ const door: Door = {
   offerListener(_slot, direction, _worker, fd) {
     scope.postMessage({ type: "listener", direction, port: socketName(fd)?.port ?? 0 });
   },
+  beat() {},
 };
 
 const inbox = { received: 0 };
@@ -69,6 +71,8 @@ type ToRig =
   | { readonly type: "rig"; readonly door: RigDoor }
   /** Does nothing until the first number is 1. */
   | { readonly type: "freeze"; readonly thaw: SharedArrayBuffer }
+  /** The next time that an application's bytes are taken, it throws. */
+  | { readonly type: "defect" }
   | { readonly type: "clock"; readonly steadyMs: number; readonly wallMs: number };
 
 scope.onmessage = ({ data }: MessageEvent<ToRig>) => {
@@ -81,6 +85,9 @@ scope.onmessage = ({ data }: MessageEvent<ToRig>) => {
     } else if (data.type === "clock") {
       ahead.steadyMs += data.steadyMs;
       ahead.wallMs += data.wallMs;
+      scope.postMessage({ type: "ready" });
+    } else if (data.type === "defect") {
+      plantDefect();
       scope.postMessage({ type: "ready" });
     } else if (data.type === "settled") {
       relay?.settle();
@@ -118,6 +125,14 @@ class Frost extends Waiter {
     scope.postMessage({ type: "frozen" });
     Atomics.wait(this.#thaw, 0, 0);
   }
+}
+
+function plantDefect(): void {
+  const { onReadable } = Stream.prototype;
+  Stream.prototype.onReadable = () => {
+    Stream.prototype.onReadable = onReadable;
+    throw new TypeError("A defect");
+  };
 }
 
 function fail(error: unknown): void {

@@ -10,7 +10,9 @@ import { after, before, describe, it } from "node:test";
 import { WeftSocket } from "@/bpf/layout.gen.ts";
 import { MapType } from "@/ffi/bpf/constants.ts";
 import { BpfMap } from "@/ffi/bpf/map.ts";
+import { monotonicNs } from "@/ffi/linux/process.ts";
 import { u32Bytes } from "@/ffi/memory.ts";
+import { BEAT_SILENCE_MS } from "@/src/limits.ts";
 import { openLog } from "@/src/log.ts";
 import { type Relay, type RelaySnapshot, startRelay } from "@/src/relay/mod.ts";
 import { Rig } from "./relay_rig.ts";
@@ -26,6 +28,7 @@ describe("a worker that fails", { timeout: 30_000 }, () => {
   let relay: Relay;
   let listeners: BpfMap;
   let rows: BpfMap;
+  let beats: BpfMap;
   let snapshot: RelaySnapshot;
   let revision = 0;
   const said: string[] = [];
@@ -46,12 +49,20 @@ describe("a worker that fails", { timeout: 30_000 }, () => {
       valueSize: WeftSocket.size,
       maxEntries: 1024,
     });
+    beats = BpfMap.create({
+      name: "beats",
+      type: MapType.ARRAY,
+      keySize: 4,
+      valueSize: 8,
+      maxEntries: WORKERS_MAX,
+    });
     const row = rows.fd;
     relay = await startRelay({ workers: 2 }, {
       door: {
         sockets: row,
         steered: row,
         listeners: listeners.fd,
+        beats: beats.fd,
         connections: row,
         halfOpen: row,
       },
@@ -65,7 +76,7 @@ describe("a worker that fails", { timeout: 30_000 }, () => {
   });
   after(async () => {
     await relay[Symbol.asyncDispose]();
-    for (const map of [rows, listeners]) map[Symbol.dispose]();
+    for (const map of [rows, listeners, beats]) map[Symbol.dispose]();
     await rig[Symbol.asyncDispose]();
   });
 
@@ -84,6 +95,24 @@ describe("a worker that fails", { timeout: 30_000 }, () => {
     const bytes = listeners.lookup(u32Bytes((SLOT * 2 + 1) * WORKERS_MAX + worker));
     return bytes === undefined ? 0n : new DataView(bytes.buffer).getBigUint64(0, true);
   }
+
+  /** When a worker has told of itself last. */
+  function beatOf(worker: number): bigint {
+    const bytes = beats.lookup(u32Bytes(worker)) ?? new Uint8Array(8);
+    return new DataView(bytes.buffer).getBigUint64(0, true);
+  }
+
+  it("has told the kernel that it lives, and does so again and again", async () => {
+    const first = [beatOf(0), beatOf(1)];
+    for (const beat of first) {
+      assert.ok(beat > monotonicNs() - BigInt(BEAT_SILENCE_MS) * 1_000_000n, `${beat} is old`);
+    }
+    const deadline = performance.now() + BEAT_SILENCE_MS;
+    while ([beatOf(0), beatOf(1)].some((beat, worker) => beat === first[worker])) {
+      assert.ok(performance.now() < deadline, "a worker is silent");
+      await new Promise((resolve) => setTimeout(resolve, 20)); // a row of a map tells nobody
+    }
+  });
 
   it("is replaced by one that opens listeners of its own", async () => {
     const [first, second] = [listenerOf(0), listenerOf(1)];

@@ -16,7 +16,7 @@ export interface SourceFile {
 /** What is made, fetched or not ours to write. */
 const SKIPPED = new Set([".git", "dist", "node_modules", ".cache"]);
 
-const TEXT = /(\.(ts|c|h|md|sh|json|lock|yaml)|\/[^./]+)$/;
+const TEXT = /(\.(ts|c|h|md|sh|json|lock|yaml|orig|rej)|\/[^./]+)$/;
 
 export function readSources(root: string): SourceFile[] {
   return listFiles(root, "")

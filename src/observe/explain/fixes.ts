@@ -67,9 +67,11 @@ export function serviceFixes(state: State, target: Party, query: ExplainQuery): 
   const stored = state.objects.Service.get(service.key);
   const place = placeOf(stored?.origin, ["spec", "ports"]);
   if (!service.ports.some((port) => port.port === query.port)) {
-    const ports = service.ports.map((port) => `${port.port}/${port.proto}`).join(", ") || "none";
+    const ports = service.ports.map((port) => `${port.port}/${port.proto}`).join(", ");
     return [{
-      sentence: `use a port that the Service has: ${ports}`,
+      sentence: ports === ""
+        ? "give the Service ports; of an ExternalName, explain the name that it stands for"
+        : `use a port that the Service has: ${ports}`,
       ...place,
       path: "spec.ports",
     }];
@@ -91,7 +93,7 @@ function clientFixes(state: State, source: Party, path: Path): Fix[] {
   if (source.kind === "outside" || source.kind === "address") {
     return [{
       sentence: "let the client speak TLS with a certificate for outsiders",
-      command: "weft cert issue --external NAME",
+      command: "weft cert issue --external NAME --out DIR",
     }];
   }
   if (source.kind === "node" || (source.kind === "pod" && source.workload.hostNetwork)) {
@@ -137,7 +139,7 @@ function ownCertificateFix(state: State, workload: Workload): Fix {
     sentence: 'or let it speak TLS itself: annotate mesh.cilium.io/own-certificate: "true", and',
     ...placeOf(pod?.origin, ["metadata", "annotations"]),
     path: "metadata.annotations",
-    command: `weft cert issue --pod ${workload.key}`,
+    command: `weft cert issue --pod ${workload.key} --out DIR`,
   };
 }
 

@@ -48,6 +48,9 @@ export function parseExplainQuery(words: Readonly<Record<string, string>>): Expl
   }
   const text = words["port"] ?? (protocol === "ICMP" ? "0" : "");
   const port = Number(text);
+  if (text === "") {
+    throw new UsageError('Cannot explain without "port": say which one is dialled (--port 80)');
+  }
   if (!/^\d+$/.test(text) || port > 65535 || (port === 0 && protocol !== "ICMP")) {
     throw new UsageError(`"port" must be between 1 and 65535: current value is "${text}"`);
   }

@@ -3,7 +3,7 @@
  *
  * In: descriptors of `load`'s maps. Out: answers about one connection at a time. Invariant: a
  * connection without its row is nobody's: it is closed, never carried. The relay writes nothing but
- * its listeners, the marks on its own sockets, and REFUSE.
+ * its listeners, its signs of life, the marks on its own sockets, and REFUSE.
  *
  * @module
  */
@@ -23,6 +23,7 @@ import { BpfMap } from "../../../ffi/bpf/map.ts";
 import { Errno } from "../../../ffi/errno.ts";
 import { SyscallError } from "../../../ffi/errors.ts";
 import { Fd } from "../../../ffi/fd.ts";
+import { monotonicNs } from "../../../ffi/linux/process.ts";
 import { u32Bytes, u64Bytes } from "../../../ffi/memory.ts";
 import type { Endpoint } from "../../../ffi/linux/socket.ts";
 import { REASONS, type RefusalReason } from "../../reasons.ts";
@@ -51,12 +52,15 @@ export interface Door {
   markInbound(fd: number, client: Endpoint): void;
   /** From now on the kernel hands a pod's connections to this listener. */
   offerListener(slot: number, direction: "outbound" | "inbound", worker: number, fd: number): void;
+  /** A worker lives: without this, in a while, the kernel gives it nothing more. */
+  beat(worker: number): void;
 }
 
 export class MapDoor implements Door, Disposable {
   readonly #sockets: BpfMap;
   readonly #steered: BpfMap;
   readonly #listeners: BpfMap;
+  readonly #beats: BpfMap;
   readonly #connections: BpfMap;
   readonly #halfOpen: BpfMap;
 
@@ -64,6 +68,7 @@ export class MapDoor implements Door, Disposable {
     this.#sockets = borrow(door.sockets);
     this.#steered = borrow(door.steered);
     this.#listeners = borrow(door.listeners);
+    this.#beats = borrow(door.beats);
     this.#connections = borrow(door.connections);
     this.#halfOpen = borrow(door.halfOpen);
   }
@@ -118,7 +123,12 @@ export class MapDoor implements Door, Disposable {
   ): void {
     const index = (slot * 2 + (direction === "outbound" ? 0 : 1)) * WEFT_WORKERS_MAX + worker;
     this.#mark(fd, WeftRole.LISTENER, NOBODY); // by which the guard knows who dials its port
+    this.beat(worker); // first: nobody must find the listener of a worker that seems dead
     this.#listeners.update(u32Bytes(index), u64Bytes(BigInt(fd)));
+  }
+
+  beat(worker: number): void {
+    this.#beats.update(u32Bytes(worker), u64Bytes(monotonicNs()));
   }
 
   [Symbol.dispose](): void {
@@ -127,6 +137,7 @@ export class MapDoor implements Door, Disposable {
         this.#sockets,
         this.#steered,
         this.#listeners,
+        this.#beats,
         this.#connections,
         this.#halfOpen,
       ]

@@ -8,7 +8,10 @@
  * @module
  */
 
-/** Some 40 KiB each, while they last. */
+/**
+ * Some 40 KiB each while they last, and a descriptor; two where the port is PERMISSIVE, and what is
+ * not known to be a handshake yet counts as one.
+ */
 export const HANDSHAKES_MAX = 4096;
 /** A client of the mesh finishes within milliseconds; a thousand at once is a load test. */
 export const HANDSHAKES_PER_SOURCE_MAX = 1024;

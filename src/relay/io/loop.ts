@@ -19,10 +19,15 @@ import type { Deadlines } from "./deadlines.ts";
 export interface Handler {
   /** `events` is what epoll reported, never empty. Must not throw for what a peer can cause. */
   onReady(events: number): void;
+  /**
+   * It has thrown: gives up the connection, whatever else belongs to it. Who only closed the
+   * descriptor would leave others with a number that is soon somebody else's.
+   */
+  onFault?(): void;
 }
 
 export class Loop implements Disposable {
-  /** Takes what a handler has thrown; its descriptor is closed, and all others go on. */
+  /** Takes what a handler has thrown; its connection is given up, and all others go on. */
   onFault: (error: unknown) => void = () => {};
   /** Milliseconds of a steady clock, as of this batch. */
   nowMs = performance.now();
@@ -126,8 +131,9 @@ export class Loop implements Disposable {
     try {
       handler.onReady(events);
     } catch (error) {
-      if (this.#handlers[fd] !== undefined) this.close(fd);
       this.onFault(error);
+      handler.onFault?.(); // throws: then the worker is wrong about itself, and ends
+      if (this.#handlers[fd] === handler) this.close(fd);
     }
   }
 

@@ -12,6 +12,9 @@
  * breaks without a word proves nothing: its application gets a reset, because it may have been
  * heard, and must not be heard twice.
  *
+ * A stream that is aborted here is over when the server has answered RESET by RESET: what came
+ * before belongs to nobody, and only then is the tunnel ready for another.
+ *
  * @module
  */
 
@@ -27,14 +30,7 @@ import type { Live, Shop } from "../shop.ts";
 import { PROTOCOL } from "../tls/credentials.ts";
 import { PeerJudge } from "../tls/judge.ts";
 import { isStillTrusted } from "../tls/roots.ts";
-import {
-  FRAME_HEADER_BYTES,
-  FrameReader,
-  type FrameSink,
-  FrameType,
-  readRefused,
-  writeFrameHeader,
-} from "./frames.ts";
+import { FrameReader, type FrameSink, FrameType, readRefused } from "./frames.ts";
 import { keepAlive } from "./keepalive.ts";
 import type { OutboundConnection, OutboundRoute } from "./outbound.ts";
 import type { Idle } from "./pool.ts";
@@ -58,8 +54,10 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   /** Whose stream it is, where the tunnel has carried others before. */
   #guest: OutboundConnection | null = null;
   #source: Endpoint;
-  /** Before OPENED, what comes is of the stream before: whoever aborted it, or both at once. */
+  /** Before OPENED, what comes is of the stream before. */
   #skipping = false;
+  /** Between a RESET of ours and the server's. */
+  #resetting = false;
   #sessionKept = false;
   #retired = false;
 
@@ -159,7 +157,9 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
 
   onFrame(type: FrameType, payload: DataView): void {
     if (this.#tunnel.closed) return; // by a frame before it in the same record
-    if (type === FrameType.OPENED) this.#onOpened();
+    if (this.#resetting) {
+      if (type === FrameType.RESET) this.#becomeIdle();
+    } else if (type === FrameType.OPENED) this.#onOpened();
     else if (type === FrameType.REFUSED) this.#onRefused(readRefused(payload));
     else if (type !== FrameType.FIN && type !== FrameType.RESET) {
       this.onMalformed(`frame of type ${type} from a server`);
@@ -189,7 +189,7 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     this.#stream?.onTunnelDrained();
   }
 
-  /** The handshake took too long, or an idle tunnel is not wanted any more. */
+  /** A handshake or the answer to RESET took too long, or an idle tunnel is not wanted any more. */
   onDeadline(): void {
     if (this.#first !== null) return this.#refuseFirst("handshake-timeout");
     this.#shop.pool.remove(this);
@@ -203,15 +203,11 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     else this.#close("close");
   }
 
-  onStreamAborted(): void {
-    const resettable = this.#stream?.resettable === true && !this.#reader.raw && !this.#retired;
+  onStreamAborted(told: boolean): void {
     this.#endStream();
-    if (!resettable) return this.#close("abort");
-    writeFrameHeader(this.#shop.space.upFrame, 0, FrameType.RESET, 0);
-    this.#tunnel.write(this.#shop.space.upFrame, FRAME_HEADER_BYTES);
-    this.#tunnel.flush();
-    this.#skipping = true;
-    this.#becomeIdle();
+    if (!told || this.#reader.raw || this.#retired) return this.#close("abort");
+    this.#skipping = this.#resetting = true;
+    this.#shop.deadlines.handshake.set(this, this.#shop.loop.nowMs);
   }
 
   evict(): void {
@@ -321,9 +317,7 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
       this.#tell("refuse", "handshake-failed", `the peer sent alert ${alert}`);
     } else if (hasBrokenTls(faults)) this.#tell("cut", "malformed", describeFaults(faults));
     else this.#shop.reporter.count("cut");
-    this.#stream?.abort();
-    this.#endStream();
-    this.#close("abort");
+    this.stop();
   }
 
   #refuseFirst(reason: Reason, detail?: string): void {
@@ -337,10 +331,7 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     const connection = this.#first;
     this.#first = null;
     if (this.#stream !== null) this.#tell("cut", reason, detail);
-    this.#stream?.abort();
-    this.#endStream();
-    this.#shop.pool.remove(this);
-    this.#close("abort");
+    this.stop();
     connection?.refuse(reason, detail);
   }
 
@@ -366,6 +357,7 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   }
 
   #becomeIdle(): void {
+    this.#resetting = false;
     if (this.#tunnel.closed) return;
     if (this.#retired) return this.#close("close");
     this.#shop.reporter.count("tunnels_idle");

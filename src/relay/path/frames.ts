@@ -21,7 +21,7 @@ export const FrameType = {
   DATA: 4,
   /** this direction has ended */
   FIN: 5,
-  /** both directions are aborted */
+  /** both directions are aborted; a server answers it by RESET, behind which nothing follows */
   RESET: 6,
   /** from here on this direction is bare bytes */
   RAW: 7,

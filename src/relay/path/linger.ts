@@ -38,6 +38,10 @@ export class Lingering extends Waiter implements Handler, Live {
     if (count <= 0 || this.#budget <= 0) this.stop();
   }
 
+  onFault(): void {
+    this.stop();
+  }
+
   onDeadline(): void {
     this.stop();
   }

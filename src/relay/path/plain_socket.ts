@@ -90,6 +90,10 @@ export class PlainSocket implements Handler {
     else if ((events & EPOLLHUP) !== 0) this.#watch.mute();
   }
 
+  onFault(): void {
+    this.user.onBroken();
+  }
+
   /**
    * Starts to connect, or asks how far it is. Over loopback it is complete when `connect` returns,
    * although that says EINPROGRESS: asking again at once saves a turn of the loop.

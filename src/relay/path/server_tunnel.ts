@@ -187,13 +187,9 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     else this.#close("close");
   }
 
-  onStreamAborted(): void {
-    const resettable = this.#stream?.resettable === true && !this.#reader.raw && !this.#retired;
+  onStreamAborted(told: boolean): void {
     this.#endStream();
-    if (!resettable) return this.#close("abort");
-    writeFrameHeader(this.#shop.space.upFrame, 0, FrameType.RESET, 0);
-    this.#tunnel.write(this.#shop.space.upFrame, FRAME_HEADER_BYTES);
-    this.#tunnel.flush();
+    if (!told || this.#reader.raw || this.#retired) return this.#close("abort");
     this.#waitForOpen();
   }
 
@@ -292,14 +288,22 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     this.#waitForOpen();
   }
 
-  /** The client has aborted its stream. */
+  /** The client has aborted its stream, and waits to hear that nothing more of it is to come. */
   #dropStream(): void {
-    if (this.#stream === null) return;
-    const reusable = this.#stream.reusable && !this.#retired;
-    this.#stream.abort();
+    const stream = this.#stream;
+    if (stream === null) return this.#writeReset();
+    stream.abort();
     this.#endStream();
-    if (reusable) this.#waitForOpen();
-    else this.#close("abort");
+    if (!stream.reusable || this.#retired) return this.#close("abort");
+    this.#writeReset();
+    this.#waitForOpen();
+  }
+
+  #writeReset(): void {
+    const { upFrame } = this.#shop.space;
+    writeFrameHeader(upFrame, 0, FrameType.RESET, 0);
+    this.#tunnel.write(upFrame, FRAME_HEADER_BYTES);
+    this.#tunnel.flush();
   }
 
   /**

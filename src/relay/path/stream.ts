@@ -32,8 +32,8 @@ const RAW_AFTER_BYTES = 256 * 1024;
 const FRAMED_READ_BYTES = READ_BYTES - FRAME_HEADER_BYTES;
 
 /**
- * A stream that has sent no more can be aborted by a frame: any application's socket takes so much,
- * so the frame waits behind nothing.
+ * A stream that has sent no more can be aborted by RESET, and its tunnel carry another. Behind more
+ * that frame might wait for an application that does not read; a reset of the tunnel does not.
  */
 const SHORT_BYTES = 16 * 1024;
 
@@ -46,8 +46,11 @@ export interface StreamOwner {
   onStreamEnd(): void;
   /** Server: the connect to the application has succeeded (zero) or failed. */
   onAppConnected?(errno: number): void;
-  /** The application's connection is beyond use; the stream has closed it. */
-  onStreamAborted(): void;
+  /**
+   * The application's connection is beyond use; the stream has closed it, and `told` the other node
+   * with RESET. Where it has not, only a reset of the tunnel tells it.
+   */
+  onStreamAborted(told: boolean): void;
 }
 
 export class Stream implements PlainUser {
@@ -57,8 +60,6 @@ export class Stream implements PlainUser {
   readonly #reporter: Reporter;
   readonly #owner: StreamOwner;
   readonly #framed: boolean;
-  /** Whether the server has said that it has the stream; there it needs nobody's word. */
-  #isAnswered = true;
   /** A frame that leaves in front of the next one. */
   #prefix: OpenFrame | "opened" | null = null;
   #upRaw: boolean;
@@ -90,16 +91,6 @@ export class Stream implements PlainUser {
   }
 
   /**
-   * Whether the tunnel can carry another stream when this one is aborted by RESET. Behind many
-   * bytes that frame would wait for an application that does not read, and a reset of the tunnel
-   * waits for nobody. And behind an OPEN without an answer nobody can tell whose answer comes next.
-   */
-  get resettable(): boolean {
-    return this.reusable && this.#isAnswered && this.#upBytes <= SHORT_BYTES &&
-      !this.#tunnel.stalled;
-  }
-
-  /**
    * Client: sends OPEN, with the bytes that the application has spoken already; those in `said`
    * have been read before. With `keep` it remembers what it sends until `answered`.
    */
@@ -108,7 +99,6 @@ export class Stream implements PlainUser {
     { keep, said }: { keep: boolean; said: Uint8Array<ArrayBuffer> | null },
   ): void {
     this.#prefix = frame;
-    this.#isAnswered = false;
     if (keep) this.#kept = NOTHING;
     if (said !== null && said.length > 0) {
       this.#space.upBody.set(said);
@@ -122,14 +112,13 @@ export class Stream implements PlainUser {
 
   /** The other node has the stream: what was sent is never sent again. */
   answered(): void {
-    this.#isAnswered = true;
     this.#kept = null;
   }
 
   /**
    * Lets go of an application's connection that nobody has answered, so that another tunnel can
-   * carry it from its first byte, which is in what it has said; undefined when it must end with this
-   * one. An end needs no word: who reads on reads it again.
+   * carry it from its first byte, which is in what it has said; undefined when it must end with
+   * this one. An end needs no word: who reads on reads it again.
    */
   surrender(): Uint8Array<ArrayBuffer> | undefined {
     if (this.#kept === null || this.#over) return undefined;
@@ -212,8 +201,13 @@ export class Stream implements PlainUser {
   onBroken(): void {
     if (this.#over) return;
     this.flushPrefix(); // there is no RESET before OPENED
+    const told = this.reusable && this.#upBytes <= SHORT_BYTES && !this.#tunnel.stalled;
+    if (told) {
+      this.#control(FrameType.RESET);
+      this.#tunnel.flush();
+    }
     this.abort();
-    this.#owner.onStreamAborted();
+    this.#owner.onStreamAborted(told);
   }
 
   #sendUp(count: number): void {

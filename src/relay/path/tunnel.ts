@@ -111,6 +111,11 @@ export class Tunnel implements Handler {
     }
   }
 
+  onFault(): void {
+    if (!this.closed) this.#user.onBroken("a defect of weft, see its log");
+    else if (this.#phase === "draining") this.#release();
+  }
+
   /** Takes bytes that somebody else has received on this socket before. */
   begin(bytes: Uint8Array): void {
     this.#shop.space.ring.feed(bytes);

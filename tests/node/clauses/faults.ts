@@ -19,6 +19,16 @@ function around(...names: string[]): Clause["test"] {
   return { file: "tests/node/faults_agent_test.ts", name: [AROUND, ...names] };
 }
 
+function stopped(name: string): Clause["test"] {
+  const suite = "an agent that is stopped for long";
+  return { file: "tests/node/faults_stopped_test.ts", name: [suite, name] };
+}
+
+function silent(...names: string[]): Clause["test"] {
+  const suite = "relay workers of which one tells nothing of itself";
+  return { file: "tests/kernel/datapath_silence_test.ts", name: [suite, ...names] };
+}
+
 function uninstalled(when: string): Clause["test"] {
   const suite = "uninstall leaves nothing behind";
   return { file: "tests/node/faults_uninstall_test.ts", name: [suite, when] };
@@ -37,6 +47,13 @@ const NODE_IS_NOBODY: Mutation = {
   file: "bpf/judge.h",
   find: "	if (!skb->sk || skb->ingress_ifindex)\n		return 0;",
   put: "	if (1)\n		return 0;",
+};
+
+/** Takes a worker for alive whenever it told of itself last. */
+const SILENT_OR_NOT: Mutation = {
+  file: "bpf/relay.h",
+  find: "	return beat && bpf_ktime_get_ns() - beat < (__u64)conf->silence_ms * 1000000;",
+  put: "	return beat != conf->silence_ms;",
 };
 
 /** Hands a connection to the relay whether somebody listens or not. */
@@ -96,6 +113,80 @@ const underLoad: readonly Clause[] = [
     promise: "The host's own connections, old and new, are untouched throughout",
     test: life("does not touch the host's own connections, and serves its new ones"),
     mutation: NODE_IS_NOBODY,
+  },
+];
+
+const silence: readonly Clause[] = [
+  {
+    promise: "Stopped for longer than some seconds, the agent refuses new connections: agent-down",
+    test: stopped("makes the kernel refuse what would wait for it, as agent-down"),
+    mutation: SILENT_OR_NOT,
+  },
+  {
+    promise: "A stopped agent that goes on serves again, and keeps the connections that it had",
+    test: stopped("serves again when it goes on, and so do the connections that it had"),
+    mutation: {
+      file: "src/relay/worker_relay.ts",
+      find: "      door.beat(worker);",
+      put: "",
+    },
+  },
+  {
+    promise: "`weft status` says that the agent is stopped, which process it is, and what to do",
+    test: stopped("is named by `weft status`, with its process and what to do"),
+    mutation: {
+      file: "src/cli/client.ts",
+      find: "await unanswered(this.#path)",
+      put: "unreachable(this.#path, error)",
+    },
+  },
+  {
+    promise: "While a worker is stuck, the others get what would have waited for it",
+    test: silent("for what a pod opens", "the other is chosen while worker 0 is silent"),
+    mutation: {
+      file: "bpf/relay.h",
+      find: "			continue;",
+      put: "			return NULL;",
+    },
+  },
+  {
+    promise: "With all workers stuck, what comes to a STRICT pod is refused: agent-down",
+    test: silent(
+      "for what comes to a pod",
+      "nobody is when both are silent: refused at once, agent-down",
+    ),
+    mutation: SILENT_OR_NOT,
+  },
+  {
+    promise: "With all workers stuck, PERMISSIVE is reached in plaintext, as without an agent",
+    test: silent(
+      "lets PERMISSIVE be reached in plaintext when both are silent, as without an agent",
+    ),
+    mutation: SILENT_OR_NOT,
+  },
+  {
+    promise: "A new worker is there at once, whatever one that was killed has left",
+    test: silent(
+      "for what a pod opens",
+      "one that offers its listeners is there at once, whatever was left of another",
+    ),
+    mutation: {
+      file: "src/relay/io/door.ts",
+      find: "    this.beat(worker); // first:",
+      put: "    //",
+    },
+  },
+  {
+    promise: "All workers get a share of what comes in, whatever ports the clients choose",
+    test: silent(
+      "for what comes to a pod",
+      "both are chosen while both live, also when a few signs of life are late",
+    ),
+    mutation: {
+      file: "bpf/lookup.bpf.c",
+      find: "	return (conn->remote.word[3] ^ conn->remote_port) * 2654435761u >> 16;",
+      put: "	return bpf_ntohs(conn->remote_port);",
+    },
   },
 ];
 
@@ -258,6 +349,7 @@ const uninstall: readonly Clause[] = [
 
 export const faults: readonly Clause[] = [
   ...underLoad,
+  ...silence,
   ...resources,
   ...time,
   ...fileFaults,

@@ -83,6 +83,22 @@ describe("TLS over one pair of buffers", () => {
   });
 });
 
+describe("a TLS context that is disposed of", () => {
+  it("makes no connection any more, and may be disposed of again", () => {
+    using ring = new TlsRing(1 << 18);
+    using roots = new TrustStore(root.pem);
+    using callbacks = new TlsCallbacks({ protocols: ["weft/1"] });
+    const context = new TlsContext(
+      { ...svid, roots, sessionSeconds: 60, side: "server" },
+      callbacks,
+    );
+    new TlsConnection(context, ring)[Symbol.dispose]();
+    context[Symbol.dispose]();
+    assert.throws(() => new TlsConnection(context, ring), /TLS context: it is disposed of/);
+    context[Symbol.dispose]();
+  });
+});
+
 /** A client and a server whose ciphertext passes through one ring. */
 class World implements Disposable {
   readonly judged: Uint8Array[] = [];

@@ -88,6 +88,15 @@ describe("explain, on the seed's policy", () => {
     await compare("no-backend", ask(strict, "frontend backend 81"));
   });
 
+  it("sends who asks about a Service without ports to the name behind it", () => {
+    const service = strict.objects.Service.get("default/backend");
+    assert.ok(service);
+    const object = { ...service.object, ports: [] };
+    const bare = applyChanges(strict, [{ type: "put", object, origin: service.origin }]);
+    const [fix] = ask(bare, "frontend svc/backend").fixes;
+    assert.match(fix?.sentence ?? "", /ExternalName, explain the name/);
+  });
+
   it("names file, line and field of what decided", () => {
     const [path] = ask(strict, "frontend backend").paths;
     assert.match(path?.mode.file ?? "", /policy\.yaml$/);
