@@ -10,6 +10,9 @@ import { AgentClient } from "./client.ts";
 import type { CliEnv } from "./env.ts";
 import { ExitStatus } from "./exit.ts";
 import { outputOption, type Program, runDirOption } from "./options.ts";
+import { registerPolicyEval } from "./policy_eval.ts";
+import { registerPolicyListing } from "./policy_listing.ts";
+import { registerPolicyValidate } from "./policy_validate.ts";
 import { count, table } from "./text.ts";
 
 const EXPLAIN_HELP = `
@@ -55,6 +58,9 @@ export function registerPolicy(program: Program, env: CliEnv): void {
       const rows = await client.get<PolicyReport[]>("/policies");
       env.out(options.output === "json" ? `${JSON.stringify(rows)}\n` : policiesText(rows));
     });
+  registerPolicyEval(policy, env);
+  registerPolicyValidate(policy, env);
+  registerPolicyListing(policy, env);
 }
 
 interface ExplainCommand {

@@ -1,5 +1,6 @@
 /**
- * `scripts/bench`: measures weft on this machine. One benchmark so far, `relay`.
+ * `scripts/bench`: measures weft on this machine: `relay`, a connection through two of them, and
+ * `policy`, verdicts and their compilation.
  *
  * Exit status 0 when everything could be measured, 1 when something failed, 2 for wrong arguments.
  * No figure decides about it: how fast is fast enough depends on the machine and its company.
@@ -7,6 +8,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
+import { benchPolicy } from "./policy.ts";
 import { benchRelay, type RelayBenchOptions } from "./relay.ts";
 
 const USAGE = `Usage: scripts/bench relay [--quick] [--rounds N] [--only LOAD,…] [--json FILE]
@@ -22,14 +24,20 @@ figures are medians of the rounds, ratios are taken within a round: "median (low
   --only LOAD   of up1 down1 up4 down4 keep1 keep32 new16 idle
   --json FILE   write every sample there, too
 
-Wants root, nginx with its stream module, haproxy, wrk, iperf3 and openssl. WEFT_BIN names the weft
-executable (default: dist/weft).
+This one wants root, nginx with its stream module, haproxy, wrk, iperf3 and openssl. WEFT_BIN names
+the weft executable (default: dist/weft).
+
+       scripts/bench policy [--rounds N]
+
+Measures what a verdict costs at 1 to 10,000 rules, nftables with the same rules beside it, and what
+compiling costs at 10 to 10,000 policies. Wants root, nft and iperf3.
 `;
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
 
 /** Runs a benchmark and returns the exit status. */
 async function main(args: readonly string[]): Promise<number> {
+  if (args[0] === "policy") return await mainPolicy(args.slice(1));
   const options = parse(args);
   if (options === undefined) {
     write(Deno.stderr, USAGE);
@@ -47,6 +55,26 @@ async function main(args: readonly string[]): Promise<number> {
       progress: (text) => write(Deno.stderr, text),
     });
     return faults === 0 ? 0 : 1;
+  } catch (error) {
+    write(Deno.stderr, `bench: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}
+
+async function mainPolicy(args: readonly string[]): Promise<number> {
+  const [option, value, ...rest] = args;
+  const rounds = option === undefined ? 3 : Number(value);
+  if (!isCount(rounds) || (option !== undefined && option !== "--rounds") || rest.length > 0) {
+    write(Deno.stderr, USAGE);
+    return args.includes("--help") ? 0 : 2;
+  }
+  try {
+    await benchPolicy({
+      rounds,
+      print: (text) => write(Deno.stdout, text),
+      progress: (text) => write(Deno.stderr, text),
+    });
+    return 0;
   } catch (error) {
     write(Deno.stderr, `bench: ${error instanceof Error ? error.message : String(error)}\n`);
     return 1;

@@ -3,7 +3,7 @@
  * which seed. Out: a line per fuzzer, or the seed and the case at which one failed; the same seed
  * makes the same cases again.
  *
- *     deno task fuzz [--cases N] [--seed S] [--only yaml|cli|tls|packets]
+ *     deno task fuzz [--cases N] [--seed S] [--only yaml|cli|tls|packets|policies]
  *
  * @module
  */
@@ -43,6 +43,12 @@ const FUZZERS: Readonly<Record<string, Fuzzer>> = {
     needsRoot: true,
     cases: 40_000,
     load: async () => (await import("./packets.ts")).fuzzPackets,
+  },
+  policies: {
+    what: "policies and flows, compiled and evaluated",
+    needsRoot: true,
+    cases: 2000,
+    load: async () => (await import("./policies.ts")).fuzzPolicies,
   },
 };
 

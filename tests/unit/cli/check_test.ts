@@ -37,6 +37,22 @@ describe("findFeatures()", () => {
       if (Deno.uid() === 0) assert.notEqual(present, "unknown", name);
     }
   });
+
+  it("does not say that the kernel lacks what only a privileged user can try", async () => {
+    const module = new URL("../../../src/cli/features.ts", import.meta.url).href;
+    const script = `const { findFeatures } = await import(${JSON.stringify(module)});` +
+      "console.log(JSON.stringify(findFeatures()))";
+    const program = [Deno.execPath(), "eval", "--no-check", script];
+    if (Deno.uid() === 0) program.unshift("setpriv", "--inh-caps=-all", "--bounding-set=-all");
+    const [command = "", ...args] = program;
+    const { stdout } = await new Deno.Command(command, { args, stderr: "inherit" }).output();
+    const findings: { name: string; present: boolean | "unknown" }[] = JSON.parse(
+      new TextDecoder().decode(stdout),
+    );
+    const programs = findings.filter(({ name }) => /programs|map types/.test(name));
+    assert.ok(programs.length >= 5);
+    for (const { name, present } of programs) assert.notEqual(present, false, name);
+  });
 });
 
 describe("checkText()", () => {

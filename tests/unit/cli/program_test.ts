@@ -11,6 +11,7 @@ import { runProgram } from "@/src/cli/mod.ts";
 import { openLog } from "@/src/log.ts";
 import type { State } from "@/src/model/mod.ts";
 import { type Explanation, Observer, serveAgent } from "@/src/observe/mod.ts";
+import { metricsText } from "@/src/observe/metrics.ts";
 import { VERSION } from "@/src/version.ts";
 import { sourceFolder, stateOf, TestAgent } from "../observe/world.ts";
 
@@ -82,7 +83,7 @@ describe("weft", () => {
     ["run", /^weft: required option "--source <dir>" not specified\n/],
     ["run --source /x --workers 99", /^weft: cannot use "--workers": /],
     ["status -o yaml", /Allowed choices are text, json/],
-    ["policy explain --from a --to b --source /tmp", /^weft: "port" must be/],
+    ["policy explain --from a --to b --source /tmp", /^weft: cannot explain without "port"/],
   ];
   for (const [words, message] of misuses) {
     it(`exits 2 on "weft ${words}" and says why`, async () => {
@@ -196,6 +197,35 @@ describe("with an agent", () => {
     const { status, out } = await weft(`status --run-dir ${runDir}`);
     assert.equal(status, 1);
     assert.match(out, /DEGRADED.*\n {2}! pod default\/own is NOT GUARDED/);
+  });
+
+  it("status names a relay worker that is dead, what it said, and what that means", async () => {
+    const [worker] = view.relay().workers;
+    assert.ok(worker);
+    const dead = { running: false, failures: 6, lastError: "TypeError: Cannot go on" };
+    view.relay = () => ({ workers: [worker, { ...worker, index: 1, ...dead }] });
+    const { status, out } = await weft(`status --run-dir ${runDir}`);
+    assert.equal(status, 1);
+    assert.match(out, /: DEGRADED.*\n {2}! relay worker 1 has failed 6 times and is not running: /);
+    assert.match(out, /its share of connections goes to the others, and is refused without any/);
+    assert.match(out, /it said "TypeError: Cannot go on"/);
+    assert.match(out, /^Relay: 1 of 2 workers running, /m);
+
+    const metrics = await metricsText(view, observer);
+    assert.match(metrics, /^weft_relay_worker_running\{worker="0"\} 1$/m);
+    assert.match(metrics, /^weft_relay_worker_running\{worker="1"\} 0$/m);
+  });
+
+  it("status names a relay worker that is stuck, and what that means", async () => {
+    const [worker] = view.relay().workers;
+    assert.ok(worker);
+    view.relay = () => ({ workers: [{ ...worker, silent: true }] });
+    const { status, out } = await weft(`status --run-dir ${runDir}`);
+    assert.equal(status, 1);
+    assert.match(
+      out,
+      /: DEGRADED.*\n {2}! relay worker 0 is stuck: its connections wait, new ones/,
+    );
   });
 
   it("status shows rejected documents with their place, and stays healthy", async () => {
@@ -337,7 +367,13 @@ describe("completion", () => {
 
   it("knows commands, options and choices from the commands themselves", async () => {
     assert.deepEqual(await complete("st"), ["status"]);
-    assert.deepEqual(await complete("policy", ""), ["explain", "list", "eval", "validate"]);
+    assert.deepEqual(await complete("policy", ""), [
+      "explain",
+      "list",
+      "eval",
+      "validate",
+      "listing",
+    ]);
     assert.deepEqual(await complete("policy", "explain", "--p"), ["--port", "--protocol"]);
     assert.deepEqual(await complete("status", "-o", ""), ["text", "json"]);
     assert.deepEqual(await complete("monitor", "--reason", "mtls"), ["mtls-required"]);
