@@ -132,6 +132,49 @@ export const LAST_MS = 500;
 export const HOLD_MS = 5000;
 
 /**
+ * Handshakes that are under way in one worker, and connections of which it is not known yet whether
+ * they are one. Each holds some 40 KiB and a descriptor until it ends or ten seconds are over; on a
+ * PERMISSIVE port a second descriptor, to the application, but no TLS yet. So it is 160 MiB at
+ * most, and with eight workers 65,536 of the 1,048,576 descriptors of the unit.
+ */
+export const HANDSHAKES_MAX = 4096;
+
+/**
+ * Those of them that strangers may have: half, so that pods can reach each other whatever comes
+ * from outside. A network alone gets a third of it, 683: more are a scan, or an attack. Whom a port
+ * that is PERMISSIVE has no room for is carried as plaintext at once, if it comes from outside.
+ */
+export const HANDSHAKES_OF_STRANGERS_MAX = 2048;
+
+assert(HANDSHAKES_OF_STRANGERS_MAX * 2 <= HANDSHAKES_MAX, "half of them is kept for pods");
+
+/**
+ * Certificates whose chain was good and that a worker need not read again, leaves and issuers each:
+ * a KiB or two, and more than the peers that one node talks to. All are forgotten when it is full.
+ */
+export const CERTIFICATES_KEPT_MAX = 2048;
+
+/**
+ * Most bytes of TLS in a row without any for the user; a peer that sends more is cut. One record
+ * may come in pieces and is 16 KiB; a key is renewed after millions of records and a ticket sent
+ * once, in some hundred bytes.
+ */
+export const BARREN_BYTES_MAX = 64 * 1024;
+
+/**
+ * Bytes of an application that are kept until a tunnel that was used before has answered. Whoever
+ * has said more cannot go over to another tunnel, should the server just be leaving that one.
+ */
+export const KEPT_BYTES_MAX = 16 * 1024;
+
+/**
+ * Bytes: a stream that has sent no more can be aborted by RESET, and its tunnel carry another.
+ * Behind more that frame might wait for an application that does not read; a reset of the tunnel
+ * does not.
+ */
+export const SHORT_BYTES = 16 * 1024;
+
+/**
  * Steps of one regular expression of a policy, once its repetitions are spelt out: a text is
  * matched in time proportional to them.
  */

@@ -4,9 +4,9 @@
  * In: `startRelay`, then a snapshot after each change. Out: events, counters. Invariant: workers
  * share nothing but counters; each has the whole of every snapshot, and `update` returns before any
  * has applied it (`applied` tells). A worker that fails takes its connections and its listeners
- * with it, so the kernel gives what it would have got to the others, or refuses it, until another
- * takes its place. One that fails again and again stays dead: what breaks it would break the next
- * one, too.
+ * with it; the other workers take its share of new ones until a new worker takes its place, and
+ * only without any does the kernel refuse them. One that fails again and again stays dead: what
+ * breaks it would break the next one, too; the others go on with its share.
  *
  * @module
  */

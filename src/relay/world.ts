@@ -105,7 +105,7 @@ export class World {
   }
 }
 
-/** Short, because each tunnel keeps some: two texts have one digest exactly when they are equal. */
-export function digest(text: string): string {
+/** Short, because many are kept: two texts have one digest exactly when they are equal. */
+export function digest(text: string | Uint8Array): string {
   return createHash("sha256").update(text).digest("base64");
 }

@@ -22,6 +22,7 @@ import {
   untilCount,
 } from "./peers_stage.ts";
 import { TlsPeer, written } from "./peers_tls.ts";
+import { readAll } from "./relay_rig.ts";
 
 const HANDSHAKE_MS = 10_000;
 const TLS_HANDSHAKE = 22;
@@ -31,6 +32,8 @@ const KEY_UPDATES = 6000;
 const KEY_UPDATE_REQUESTED = Buffer.of(24, 0, 0, 1, 1);
 const HELLO_REQUEST = Buffer.of(0, 0, 0, 0);
 const OPENED = Uint8Array.of(2, 0, 0, 0, 0);
+const FIN = Uint8Array.of(5, 0, 0, 0, 0);
+const RESET = Uint8Array.of(6, 0, 0, 0, 0);
 /** OPEN with its fields, the header of DATA, "secret". */
 const FIRST_BYTES = 15 + 5 + 6;
 
@@ -228,6 +231,16 @@ describe("a server that misbehaves", () => {
     await assertCut(stream, /from a server/);
   });
 
+  it("is not heard before it has opened the stream: what it says there is of another", async () => {
+    const { app, rogue } = await inStream();
+    const stale = Buffer.concat([dataOf("stale"), FIN, RESET]);
+    rogue.write(Buffer.concat([stale, OPENED, dataOf("fresh"), FIN]));
+    const [heard] = await Promise.all([soon(readAll(app), "answer"), endOf(app)]);
+    assert.equal(heard, "fresh");
+    app.destroy();
+    rogue[Symbol.dispose]();
+  });
+
   it("cannot pass a cut off as an end: the application gets a reset", async () => {
     const { app, rogue } = await inStream();
     rogue.write(OPENED);
@@ -261,4 +274,9 @@ async function writeSlowly(socket: Socket, bytes: Uint8Array): Promise<void> {
     // deno-lint-ignore no-await-in-loop -- one after the other is what this is about
     await written(socket, Uint8Array.of(byte));
   }
+}
+
+/** A frame of DATA. */
+function dataOf(text: string): Uint8Array {
+  return Buffer.concat([Buffer.of(4, 0, 0, 0, text.length), Buffer.from(text)]);
 }

@@ -9,6 +9,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, describe, it } from "node:test";
+import * as tls from "node:tls";
 import type { TestIdentity } from "@/tests/unit/relay/certificates.ts";
 import { APP_PORT, readAll, Rig } from "./relay_rig.ts";
 
@@ -250,5 +251,27 @@ describe("a PERMISSIVE port", () => {
     const [error] = await once(socket, "error");
     assert.equal(error.code, "ECONNRESET");
     listener = rig.server.listen(APP_PORT);
+  });
+
+  it("takes a relay's handshake also after its pod's certificate or policy has changed", async () => {
+    const socket = dial();
+    const app = await listener.accept(); // it has said nothing yet
+    await rig.update({ peers: rig.peersWith("b/server", { mode: "strict" }) });
+    const { chainPem, keyPem } = rig.identities.client;
+    const secured = tls.connect({
+      socket,
+      cert: chainPem,
+      key: keyPem,
+      ALPNProtocols: ["weft/1"],
+      rejectUnauthorized: false,
+    });
+    await Promise.race([
+      once(secured, "secureConnect"),
+      rig.server.message(({ type }) => type === "fault").then(() => assert.fail("a fault of ours")),
+    ]);
+    assert.equal(secured.alpnProtocol, "weft/1");
+    secured.destroy();
+    app.close();
+    await rig.update({ peers: rig.peersWith("b/server", { mode: "permissive" }) });
   });
 });

@@ -11,6 +11,7 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { APP_PORT, readAll, Rig } from "./relay_rig.ts";
+import type { FromRig } from "./relay_rig_worker.ts";
 import { checkPattern, checkSocket, fill, sendPattern, writePattern } from "./relay_streams.ts";
 
 describe("the relay between two pods", () => {
@@ -329,6 +330,21 @@ describe("the relay between two pods", () => {
       const again = await open();
       await end(again.client, again.app);
     }
+  });
+
+  it("does not serve a pod in a namespace that is another's by now", async () => {
+    const { pods } = rig.snapshot;
+    const server = pods.find(({ key }) => key === "b/server") ?? assert.fail();
+    // The descriptor's number of then is the server's now; the cookie is not.
+    const gone = { ...server, key: "b/gone", slot: 2, netnsCookie: server.netnsCookie + 1n };
+    const told: FromRig[] = [];
+    rig.server.message((message) => told.push(message) > 0 && message.type === "applied");
+    await rig.server.apply({ ...rig.snapshot, pods: [server, gone] });
+    assert.deepEqual(told.map(({ type }) => type), ["fault", "applied"], "no listener is opened");
+    assert.match(JSON.stringify(told[0]), /Cannot serve pod ..b\/gone..: its namespace is gone/);
+    await rig.update({ pods });
+    const again = await open();
+    await end(again.client, again.app);
   });
 
   it("leaves nothing open behind", async () => {

@@ -151,6 +151,7 @@ export class MapDoor implements Door, Disposable {
       target: NOBODY.address,
       targetPort: 0,
       role,
+      flags: 0,
     });
     this.#sockets.update(u32Bytes(fd), value);
   }

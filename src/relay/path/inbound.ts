@@ -16,9 +16,9 @@ import {
   peerName,
   socketName,
 } from "../../../ffi/linux/socket.ts";
-import { decide, type Decision, type ModeClass } from "../../compile/mod.ts";
-import { formatAddress } from "../../model/mod.ts";
+import { decide, type Decision, type ModeClass, type SourceClass } from "../../compile/mod.ts";
 import type { RefusalReason } from "../../reasons.ts";
+import { type HandshakeSource, handshakeSource } from "../io/handshakes.ts";
 import type { LocalPod } from "../pods.ts";
 import type { Shop } from "../shop.ts";
 import { passThrough } from "./pass_through.ts";
@@ -44,7 +44,7 @@ export function acceptInbound(shop: Shop, home: LocalPod, fd: number): void {
     return closeSocket(fd);
   }
   const facts = { home, local, remote };
-  const { mode, decision } = judgeInbound(shop, facts);
+  const { source, mode, decision } = judgeInbound(shop, facts);
   const pod = shop.world.pod(home.key);
   const credential = pod && shop.credentials.of(shop.world, pod);
   if (decision.verdict === "direct") return goDirect(shop, facts, fd);
@@ -57,10 +57,12 @@ export function acceptInbound(shop: Shop, home: LocalPod, fd: number): void {
     );
   }
   if (credential === undefined) return refuseAccepted(shop, facts, fd, "agent-down");
-  if (!shop.handshakes.hasRoom(formatAddress(remote.address))) {
+  if (!shop.handshakes.hasRoom(sourceOf(shop, facts))) {
+    // No relay is out there: what is silent is plaintext, and would pass as such a little later.
+    if (mode === "permissive" && source === "outside") return goDirect(shop, facts, fd);
     return refuseAccepted(shop, facts, fd, "syn-budget");
   }
-  if (mode === "permissive") new Sniffer(shop, facts, fd, credential);
+  if (mode === "permissive") new Sniffer(shop, facts, fd);
   else new ServerTunnel(shop, facts, fd, credential);
 }
 
@@ -71,15 +73,20 @@ export function plaintextFault(shop: Shop, facts: InboundFacts): RefusalReason |
   return verdict === "relay" || reason === "none" ? "mtls-required" : reason;
 }
 
+/** Who pays while it is not known who the client is. */
+export function sourceOf(shop: Shop, { remote }: InboundFacts): HandshakeSource {
+  return handshakeSource(shop.world.place(remote.address), remote.address);
+}
+
 /** What the plan of now says. What reaches a relay is never attested: the guard lets that go by. */
 function judgeInbound(
   shop: Shop,
   { local, remote }: InboundFacts,
-): { readonly mode: ModeClass; readonly decision: Decision } {
+): { readonly source: SourceClass; readonly mode: ModeClass; readonly decision: Decision } {
   const { mode, where: place } = shop.world.place(local.address).port(local.port);
   const source = shop.world.place(remote.address).source;
   const where = place === "attest" ? "encrypt" : place;
-  return { mode, decision: decide({ stage: "inbound", source, mode, where }) };
+  return { source, mode, decision: decide({ stage: "inbound", source, mode, where }) };
 }
 
 /** Opens the application's connection to the original destination, in the client's name. */

@@ -16,7 +16,6 @@ import { abortOnClose } from "../../../ffi/linux/socket.ts";
 import { TlsConnection } from "../../../ffi/tls/connection.ts";
 import { alertOf, describeFaults, hasBrokenTls } from "../../../ffi/tls/errors.ts";
 import { decide } from "../../compile/mod.ts";
-import { formatAddress } from "../../model/mod.ts";
 import { REASONS, type RefusalReason } from "../../reasons.ts";
 import { Waiter } from "../io/deadlines.ts";
 import type { Live, Shop } from "../shop.ts";
@@ -32,7 +31,7 @@ import {
   writeFrameHeader,
   writeRefused,
 } from "./frames.ts";
-import { type InboundFacts, openApplication } from "./inbound.ts";
+import { type InboundFacts, openApplication, sourceOf } from "./inbound.ts";
 import { Lingering } from "./linger.ts";
 import type { PlainSocket } from "./plain_socket.ts";
 import { Stream, type StreamOwner } from "./stream.ts";
@@ -64,7 +63,7 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     super();
     this.#shop = shop;
     this.#facts = facts;
-    this.#place = shop.handshakes.enter(formatAddress(facts.remote.address));
+    this.#place = shop.handshakes.enter(sourceOf(shop, facts));
     this.#early = early;
     this.#fingerprint = this.#currentFingerprint();
     this.#judge = new PeerJudge(

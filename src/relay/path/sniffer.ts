@@ -13,11 +13,15 @@
 
 import { Errno } from "../../../ffi/errno.ts";
 import { Waiter } from "../io/deadlines.ts";
-import { formatAddress } from "../../model/mod.ts";
 import type { Live, Shop } from "../shop.ts";
-import type { Credential } from "../tls/credentials.ts";
 import { CLIENT_HELLO_BYTES_MAX, guessClient } from "./client_hello.ts";
-import { type InboundFacts, openApplication, plaintextFault, refuseInbound } from "./inbound.ts";
+import {
+  type InboundFacts,
+  openApplication,
+  plaintextFault,
+  refuseInbound,
+  sourceOf,
+} from "./inbound.ts";
 import { Pair } from "./pass_through.ts";
 import { PlainSocket, type PlainUser } from "./plain_socket.ts";
 import { ServerTunnel } from "./server_tunnel.ts";
@@ -25,7 +29,6 @@ import { ServerTunnel } from "./server_tunnel.ts";
 export class Sniffer extends Waiter implements Live {
   readonly #shop: Shop;
   readonly #facts: InboundFacts;
-  readonly #credential: Credential;
   readonly #client: PlainSocket;
   readonly #app: PlainSocket | null;
   /** Among those of whom nothing is known yet. */
@@ -33,12 +36,11 @@ export class Sniffer extends Waiter implements Live {
   #seen = new Uint8Array(0);
   #done = false;
 
-  constructor(shop: Shop, facts: InboundFacts, fd: number, credential: Credential) {
+  constructor(shop: Shop, facts: InboundFacts, fd: number) {
     super();
     this.#shop = shop;
     this.#facts = facts;
-    this.#credential = credential;
-    this.#place = shop.handshakes.enter(formatAddress(facts.remote.address));
+    this.#place = shop.handshakes.enter(sourceOf(shop, facts));
     this.#client = new PlainSocket(shop, fd, this.#clientUser());
     this.#app = openApplication(shop, facts, facts.remote.port, this.#appUser()) ?? null;
     shop.live.add(this);
@@ -109,13 +111,21 @@ export class Sniffer extends Waiter implements Live {
     return this.#shop.world.place(this.#facts.remote.address).source === "mesh";
   }
 
+  /** The credential is the one of now: that of the beginning may be gone with its certificate. */
   #becomeTunnel(): void {
     const app = this.#app;
     if (app === null || this.#done) return;
+    const { world, credentials } = this.#shop;
+    const pod = world.pod(this.#facts.home.key);
+    const credential = pod && credentials.of(world, pod);
+    if (credential === undefined) {
+      refuseInbound(this.#shop, this.#facts, "refuse", "agent-down");
+      return this.#fail();
+    }
     this.#leave();
     app.pause();
     const fd = this.#client.surrender();
-    new ServerTunnel(this.#shop, this.#facts, fd, this.#credential, app).begin(this.#seen);
+    new ServerTunnel(this.#shop, this.#facts, fd, credential, app).begin(this.#seen);
   }
 
   #becomePlain(): void {

@@ -13,6 +13,7 @@
  */
 
 import { Errno } from "../../../ffi/errno.ts";
+import { KEPT_BYTES_MAX, SHORT_BYTES } from "../../limits.ts";
 import type { Reporter } from "../io/reporter.ts";
 import { READ_BYTES, type Workspace } from "../io/workspace.ts";
 import {
@@ -30,15 +31,6 @@ import type { Tunnel } from "./tunnel.ts";
 const RAW_AFTER_BYTES = 256 * 1024;
 /** With its header, a whole number of records. */
 const FRAMED_READ_BYTES = READ_BYTES - FRAME_HEADER_BYTES;
-
-/**
- * A stream that has sent no more can be aborted by RESET, and its tunnel carry another. Behind more
- * that frame might wait for an application that does not read; a reset of the tunnel does not.
- */
-const SHORT_BYTES = 16 * 1024;
-
-/** Bytes of an application that are kept until a tunnel that was used before has answered. */
-const KEPT_BYTES_MAX = 16 * 1024;
 
 /** Who carries the stream. */
 export interface StreamOwner {

@@ -21,6 +21,7 @@ import {
 import type { HandshakeChecks, TlsCallbacks } from "../../../ffi/tls/callbacks.ts";
 import { TLS_AGAIN, TLS_CLOSED, type TlsConnection } from "../../../ffi/tls/connection.ts";
 import { describeFaults } from "../../../ffi/tls/errors.ts";
+import { BARREN_BYTES_MAX } from "../../limits.ts";
 import type { Handler, Loop } from "../io/loop.ts";
 import { Watch } from "../io/watch.ts";
 import { type Backlog, RECEIVE_BYTES, RECORD_BYTES, type Workspace } from "../io/workspace.ts";
@@ -319,11 +320,6 @@ export class Tunnel implements Handler {
 }
 
 const TLS_HANDSHAKE_RECORD = 22;
-/**
- * Most bytes in a row without any for the user. One record may come in pieces and is 16 KiB; a key
- * is renewed after millions of records and a ticket sent once, in some hundred bytes.
- */
-const BARREN_BYTES_MAX = 64 * 1024;
 /** How long a peer may take none of what is left to send. */
 const DRAIN_MS = 30_000;
 

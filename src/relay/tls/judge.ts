@@ -16,7 +16,8 @@ import type { HandshakeChecks } from "../../../ffi/tls/callbacks.ts";
 import { verifyErrorText, X509Error } from "../../../ffi/tls/trust.ts";
 import { type ParsedSvid, parseSigningFaults, parseSvid } from "../../identity/mod.ts";
 import { checkPeer, type PeerReason } from "../../identity/mod.ts";
-import type { Place, World } from "../world.ts";
+import { CERTIFICATES_KEPT_MAX } from "../../limits.ts";
+import { digest, type Place, type World } from "../world.ts";
 
 export class PeerJudge implements HandshakeChecks {
   /** The peer's SVID, once it has passed. */
@@ -40,13 +41,15 @@ export class PeerJudge implements HandshakeChecks {
     issuers: readonly Uint8Array<ArrayBuffer>[] = [],
   ): number {
     this.svid = null;
-    const svid = readSvid(leafDer);
+    const key = digest(leafDer);
+    const svid = leaves.get(key) ?? readSvid(leafDer);
     if (svid === undefined) return this.#refuse("certificate-invalid", "it cannot be read");
     const { trustDomain } = this.#world().snapshot;
     if (svid.trustDomain !== null && svid.trustDomain !== trustDomain) {
       return this.#refuse("wrong-trust-domain", `its trust domain is "${svid.trustDomain}"`);
     }
     if (chainError !== X509Error.OK) return this.#refuseChain(chainError, svid);
+    keep(leaves, key, svid);
     const [fault] = issuers.flatMap((der) => issuerFaults(der, trustDomain));
     if (fault !== undefined) return this.#refuse("certificate-invalid", `its issuer: ${fault}`);
     const reason = this.recheck(svid);
@@ -113,35 +116,32 @@ function describe(svid: ParsedSvid): string {
     (svid.faults.length > 0 ? `: ${svid.faults.join("; ")}` : "");
 }
 
-/**
- * Reading one costs tens of microseconds, and the same leaf comes with each connection of a pod.
- */
 function readSvid(der: Uint8Array<ArrayBuffer>): ParsedSvid | undefined {
-  const key = der.toBase64();
-  const known = leaves.get(key);
-  if (known !== undefined) return known;
-  let svid: ParsedSvid;
   try {
-    svid = parseSvid(der);
+    return parseSvid(der);
   } catch {
     return undefined;
   }
-  if (leaves.size >= LEAVES_MAX) leaves.clear();
-  leaves.set(key, svid);
-  return svid;
 }
 
-/** The same for an issuer; a mesh has one for each node. */
+/** Of an issuer in a chain that is good; a mesh has one for each node. */
 function issuerFaults(der: Uint8Array<ArrayBuffer>, trustDomain: string): readonly string[] {
-  const key = `${trustDomain} ${der.toBase64()}`;
-  const known = issuers.get(key);
-  if (known !== undefined) return known;
-  const faults = parseSigningFaults(der, trustDomain);
-  if (issuers.size >= LEAVES_MAX) issuers.clear();
-  issuers.set(key, faults);
+  const key = `${trustDomain} ${digest(der)}`;
+  const faults = faultsOfIssuers.get(key) ?? parseSigningFaults(der, trustDomain);
+  keep(faultsOfIssuers, key, faults);
   return faults;
 }
 
-const LEAVES_MAX = 2048;
-const issuers = new Map<string, readonly string[]>();
+/**
+ * Reading one costs tens of microseconds, and the same leaf comes with each connection of a pod.
+ * Only what a root of ours vouches for is kept: what strangers show costs no memory, and drives
+ * nothing out that is known.
+ */
 const leaves = new Map<string, ParsedSvid>();
+const faultsOfIssuers = new Map<string, readonly string[]>();
+
+function keep<T>(known: Map<string, T>, key: string, value: T): void {
+  if (known.has(key)) return;
+  if (known.size >= CERTIFICATES_KEPT_MAX) known.clear();
+  known.set(key, value);
+}

@@ -117,7 +117,7 @@ export const around: readonly Clause[] = [
     ),
     mutation: {
       file: "bpf/budget.h",
-      find: "	if (budget->half_open >= max)",
+      find: "	if (!has_room_for(budget->half_open, max))",
       put: "	if (0)",
     },
   },

@@ -9,6 +9,7 @@ import type { Clause } from "./clause.ts";
 const of = (file: string) => (...name: string[]): Clause["test"] => ({ file, name });
 const full = of("tests/kernel/datapath_maps_test.ts");
 const budget = of("tests/kernel/datapath_budget_test.ts");
+const rows = of("tests/kernel/datapath_rows_test.ts");
 const pins = of("tests/kernel/datapath_pins_test.ts");
 const events = of("tests/kernel/datapath_events_test.ts");
 const report = of("tests/unit/observe/shortage_test.ts");
@@ -124,8 +125,8 @@ export const maps: readonly Clause[] = [
     ),
     mutation: {
       file: "bpf/connect.h",
-      find: "	return budget && (budget->established >= conf->opened_max ||",
-      put: "	return budget && (0 ||",
+      find: "	if (taken && !has_room_for(taken->established, conf->opened_max))",
+      put: "	if (0)",
     },
   },
   {
@@ -136,7 +137,7 @@ export const maps: readonly Clause[] = [
     ),
     mutation: {
       file: "bpf/to_pod.h",
-      find: "	if (source && (source->flags & WEFT_ADDRESS_LOCAL)) {",
+      find: "	if (source && (source->flags & WEFT_ADDRESS_LOCAL) && opened_by_pod(key)) {",
       put: "	if (0 && source) {",
     },
   },
@@ -148,7 +149,7 @@ export const maps: readonly Clause[] = [
     ),
     mutation: {
       file: "bpf/to_pod.h",
-      find: "	*has_room = received && received->established < conf->accepted_max &&",
+      find: "	*has_room = received && has_room_for(received->established, conf->accepted_max) &&",
       put: "	*has_room = received &&",
     },
   },
@@ -202,7 +203,7 @@ export const maps: readonly Clause[] = [
   },
   {
     promise: "A connection that ends without a word gives its place back",
-    test: budget(
+    test: rows(
       "a connection that ended without a word",
       "is swept with its row, and its place is given back",
     ),
@@ -220,7 +221,7 @@ export const maps: readonly Clause[] = [
     ),
     mutation: {
       file: "bpf/events.h",
-      find: "		count(WEFT_COUNTER_LOST + reason);",
+      find: "	count(WEFT_COUNTER_LOST + reason);",
       put: "",
     },
   },

@@ -39,7 +39,7 @@ const AGAIN = 'if (step === "again") return this.flush();';
 const FAILED = '    this.#keepFaults();\n    return "failed";';
 const ON_FIN = 'else if (count === 0) this.#user.onBroken("the peer closed the connection");';
 const BROKEN_TLS = "if (hasBrokenTls(this.#tunnel.tls.faults)) return this.onMalformed(detail);";
-const BARREN = "const BARREN_BYTES_MAX = 64 * 1024;";
+const BARREN = "this.#barren > BARREN_BYTES_MAX";
 const DEPTH = "const CHAIN_DEPTH_MAX = 3;";
 const VERSION = "this.#control(SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_3_VERSION);";
 
@@ -176,7 +176,7 @@ const SESSIONS: readonly Clause[] = [
       "A client that floods with KeyUpdate is cut.",
       "is cut if it floods with KeyUpdate, and makes no memory grow",
       BARREN,
-      "const BARREN_BYTES_MAX = Infinity;",
+      "this.#barren > BARREN_BYTES_MAX * Infinity",
     ],
   ]),
   ...rows(...IN_SESSION, SERVER_TUNNEL, [
@@ -353,7 +353,7 @@ const SERVERS: readonly Clause[] = [
       "A server that floods with KeyUpdate is cut.",
       "is cut if it floods with KeyUpdate",
       BARREN,
-      "const BARREN_BYTES_MAX = Infinity;",
+      "this.#barren > BARREN_BYTES_MAX * Infinity",
     ],
   ]),
   ...rows(...AS_SERVER, CONNECTION, [
