@@ -167,6 +167,14 @@ describe("a server that misbehaves", () => {
     );
   });
 
+  it("is given up if it answers in plaintext, and the event says so", async () => {
+    await assertRefused(
+      (socket) => void socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"),
+      "handshake-failed",
+      /answered in plaintext/,
+    );
+  });
+
   it("is given up if it is no relay: nothing is said to it", async () => {
     const { app, socket } = await stage.dialRogue();
     using rogue = serverOver(socket, { protocols: ["http/1.1"] });

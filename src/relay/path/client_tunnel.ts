@@ -139,11 +139,9 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   }
 
   onHandshakeFailed(): void {
-    const { faults } = this.#tunnel.tls;
-    const alert = alertOf(faults);
-    const detail = alert === undefined ? describeFaults(faults) : `the peer sent alert ${alert}`;
     this.#shop.reporter.count("handshakes_failed");
-    this.#refuseFirst(this.#judge.reason ?? "handshake-failed", this.#judge.detail || detail);
+    const detail = this.#judge.detail || this.#tunnel.describeFailure();
+    this.#refuseFirst(this.#judge.reason ?? "handshake-failed", detail);
   }
 
   onPlaintext(bytes: Uint8Array<ArrayBuffer>, size: number): void {

@@ -20,7 +20,7 @@ import {
 } from "../../../ffi/linux/socket.ts";
 import type { HandshakeChecks, TlsCallbacks } from "../../../ffi/tls/callbacks.ts";
 import { TLS_AGAIN, TLS_CLOSED, type TlsConnection } from "../../../ffi/tls/connection.ts";
-import { describeFaults } from "../../../ffi/tls/errors.ts";
+import { alertOf, describeFaults } from "../../../ffi/tls/errors.ts";
 import { BARREN_BYTES_MAX } from "../../limits.ts";
 import type { Handler, Loop } from "../io/loop.ts";
 import { Watch } from "../io/watch.ts";
@@ -92,6 +92,15 @@ export class Tunnel implements Handler {
   /** The first byte that came, or -1: 22 is a TLS handshake record. */
   get firstByte(): number {
     return this.#firstByte;
+  }
+
+  /** Why a handshake failed, as far as the peer has said it. */
+  describeFailure(): string {
+    if (this.#firstByte >= 0 && !isRecordType(this.#firstByte)) {
+      return "the peer answered in plaintext: its node may have another mode for it";
+    }
+    const alert = alertOf(this.tls.faults);
+    return alert === undefined ? describeFaults(this.tls.faults) : `the peer sent alert ${alert}`;
   }
 
   /** Whether its user is done with it. */
@@ -320,6 +329,12 @@ export class Tunnel implements Handler {
 }
 
 const TLS_HANDSHAKE_RECORD = 22;
+
+/** ChangeCipherSpec, alert, handshake, application data. */
+function isRecordType(byte: number): boolean {
+  return byte >= 20 && byte <= 23;
+}
+
 /** How long a peer may take none of what is left to send. */
 const DRAIN_MS = 30_000;
 
