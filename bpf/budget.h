@@ -60,7 +60,25 @@ static __always_inline struct weft_budget *open_budget(const struct weft_addr *p
 	return budget_of(payer);
 }
 
-/* Charges the beginning of a connection; returns 0 if the payer has begun too many. */
+/* Whether a payer may take one more. Two CPUs may give the same place back: less than none taken is
+ * none. */
+static __always_inline int has_room_for(__u32 taken, __u32 max)
+{
+	return (__s32)taken < 0 || taken < max;
+}
+
+static __always_inline void take(__u32 *taken)
+{
+	__sync_fetch_and_add(taken, 1);
+}
+
+static __always_inline void leave(__u32 *taken)
+{
+	if ((__s32)*taken > 0)
+		__sync_fetch_and_add(taken, -1);
+}
+
+/* Charges the beginning of a connection; returns the budget, or NULL if it has begun too many. */
 static __always_inline struct weft_budget *begin(const struct weft_addr *payer, __u32 max)
 {
 	struct weft_budget *budget = open_budget(payer);
@@ -72,23 +90,29 @@ static __always_inline struct weft_budget *begin(const struct weft_addr *payer, 
 		budget->epoch = epoch;
 		budget->half_open = 0;
 	}
-	if (budget->half_open >= max)
+	if (!has_room_for(budget->half_open, max))
 		return NULL;
-	__sync_fetch_and_add(&budget->half_open, 1);
+	take(&budget->half_open);
 	return budget;
 }
 
-/* Charges a row that stays; returns 0 if the payer has too many. What has been completed was none
- * of a flood, and is no longer half open. */
-static __always_inline int spend(const struct weft_addr *payer, __u32 max, __u64 began_ns)
+/* What has been completed was none of a flood, and is no longer half open. */
+static __always_inline void complete(const struct weft_addr *payer, __u64 began_ns)
+{
+	struct weft_budget *budget = budget_of(payer);
+
+	if (budget && budget->epoch == began_ns / BUDGET_EPOCH_NS)
+		leave(&budget->half_open);
+}
+
+/* Charges a row that stays; returns 0 if the payer has too many. */
+static __always_inline int spend(const struct weft_addr *payer, __u32 max)
 {
 	struct weft_budget *budget = open_budget(payer);
 
-	if (!budget || budget->established >= max)
+	if (!budget || !has_room_for(budget->established, max))
 		return 0;
-	__sync_fetch_and_add(&budget->established, 1);
-	if (budget->half_open && budget->epoch == began_ns / BUDGET_EPOCH_NS)
-		__sync_fetch_and_add(&budget->half_open, -1);
+	take(&budget->established);
 	return 1;
 }
 
@@ -97,8 +121,8 @@ static __always_inline void give_back(const struct weft_addr *payer)
 	struct weft_budget *budget = budget_of(payer);
 
 	/* The budget of a network may have been forgotten in between. */
-	if (budget && budget->established)
-		__sync_fetch_and_add(&budget->established, -1);
+	if (budget)
+		leave(&budget->established);
 }
 
 /* Charges the row of a complete connection. What nobody pays for is the node's own, or was there
@@ -111,11 +135,11 @@ static __always_inline int spend_for(const struct weft_conn_row *row, __u64 cook
 	if (addr_is_unspecified(&row->payer))
 		return 1;
 	if (is_pod_payer(&row->payer))
-		return spend(&row->payer, conf->opened_max, row->touched_ns);
-	if (!spend(&row->payer, conf->net_max, row->touched_ns))
+		return spend(&row->payer, conf->opened_max);
+	if (!spend(&row->payer, conf->net_max))
 		return 0;
 	pay_as_pod(&pod, WEFT_PAYER_ACCEPTS, cookie);
-	if (spend(&pod, conf->accepted_max, row->touched_ns))
+	if (spend(&pod, conf->accepted_max))
 		return 1;
 	give_back(&row->payer);
 	return 0;
@@ -132,6 +156,20 @@ static __always_inline void give_back_for(const struct weft_conn_row *row, __u64
 		return;
 	pay_as_pod(&pod, WEFT_PAYER_ACCEPTS, cookie);
 	give_back(&pod);
+}
+
+/* The connection of a half-open row has got its place. */
+static __always_inline void complete_for(const struct weft_conn_row *row, __u64 cookie)
+{
+	struct weft_addr pod;
+
+	if (addr_is_unspecified(&row->payer))
+		return;
+	complete(&row->payer, row->touched_ns);
+	if (is_pod_payer(&row->payer) || (row->flags & WEFT_CONN_KNOWN))
+		return;
+	pay_as_pod(&pod, WEFT_PAYER_ACCEPTS, cookie);
+	complete(&pod, row->touched_ns);
 }
 
 #endif

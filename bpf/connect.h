@@ -34,7 +34,7 @@ static __always_inline struct weft_socket *socket_of(struct bpf_sock_addr *ctx, 
 static __always_inline int refuse(const struct subject *s, __u8 hook, __u16 reason)
 {
 	count(reason);
-	tell(s, hook, WEFT_VERDICT_REFUSE, reason, 0);
+	tell_refusal(s, hook, reason, 0, WEFT_TELLING_REFUSED, WEFT_REFUSED_MAX);
 	bpf_set_retval(-ECONNREFUSED);
 	return REJECT;
 }
@@ -100,17 +100,20 @@ static __always_inline long name_answers(struct bpf_sock_addr *ctx, const struct
 	return bpf_map_update_elem(&datagram_names, &key, &name, BPF_ANY);
 }
 
-/* Whether the pod has as many connections as it may, or the relay holds as many of them: the rest
- * is for others. */
-static __always_inline int is_crowded(__u64 cookie, const struct weft_config *conf)
+/* What the pod with this cookie has taken; NULL: nothing yet. */
+static __always_inline const struct weft_budget *taken_by(__u64 cookie)
 {
-	const struct weft_budget *budget;
 	struct weft_addr payer;
 
 	pay_as_pod(&payer, WEFT_PAYER_OPENS, cookie);
-	budget = budget_of(&payer);
-	return budget && (budget->established >= conf->opened_max ||
-			  budget->steered >= conf->steered_max);
+	return budget_of(&payer);
+}
+
+static __always_inline __u8 relay_or_full(const struct weft_budget *taken,
+					  const struct weft_config *conf)
+{
+	return !taken || has_room_for(taken->steered, conf->steered_max) ? WEFT_VERDICT_RELAY :
+									   WEFT_VERDICT_REFUSE;
 }
 
 /* Judges a connection of a local pod; returns the verdict, with the reason of a refusal. */
@@ -120,6 +123,7 @@ static __always_inline __u8 judge_outbound(const struct weft_config *conf,
 					   __u16 *reason)
 {
 	const struct weft_address_row *row = bpf_map_lookup_elem(&addresses, to);
+	const struct weft_budget *taken = taken_by(cookie);
 	const struct weft_decision *decision;
 
 	*reason = WEFT_REASON_MAP_FULL;
@@ -127,17 +131,20 @@ static __always_inline __u8 judge_outbound(const struct weft_config *conf,
 		return WEFT_VERDICT_DIRECT; /* the pod's own address */
 	if (!row && pod->source == WEFT_SOURCE_MESH && (conf->flags & WEFT_CONFIG_NO_SERVICE))
 		return WEFT_VERDICT_REFUSE; /* it may be a Service's */
-	if (is_crowded(cookie, conf))
-		return WEFT_VERDICT_REFUSE;
+	if (taken && !has_room_for(taken->established, conf->opened_max))
+		return WEFT_VERDICT_REFUSE; /* the rest is for others */
 	decision = decision_of(WEFT_STAGE_OUTBOUND, pod->source, destination_of(row, to, port));
 	if (!decision)
 		return WEFT_VERDICT_REFUSE;
 	*reason = decision->reason;
-	if (decision->verdict != WEFT_VERDICT_RELAY || relay_is_there(pod->slot, conf))
+	if (decision->verdict != WEFT_VERDICT_RELAY)
 		return decision->verdict;
-	*reason = WEFT_REASON_AGENT_DOWN;
+	*reason = WEFT_REASON_MAP_FULL; /* the relay holds as many of this pod as it may */
+	if (relay_is_there(pod->slot, conf))
+		return relay_or_full(taken, conf);
 	if (decision->fallback != WEFT_VERDICT_DIRECT && relay_is_expected(conf))
-		return WEFT_VERDICT_RELAY; /* weft_hold has its SYN wait */
+		return relay_or_full(taken, conf); /* weft_hold has its SYN wait */
+	*reason = WEFT_REASON_AGENT_DOWN;
 	if (decision->fallback == WEFT_VERDICT_DIRECT)
 		count(WEFT_COUNTER_FALLBACK);
 	return decision->fallback;

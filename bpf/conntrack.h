@@ -31,21 +31,30 @@ static __always_inline void forget(const struct weft_conn_key *key, const struct
 		give_back_for(&last, cookie);
 }
 
-/* The handshake is complete: the row may stay. Returns 0 if there is no room for it. */
+/* The handshake is complete: the row may stay. Returns NULL if there is no room for it: then it is
+ * half open for as long, and the next packet asks again. */
 static __always_inline struct weft_conn_row *establish(const struct weft_conn_key *key,
 						       struct weft_conn_row *row, __u64 cookie,
 						       const struct weft_config *conf)
 {
 	struct weft_conn_row kept = *row;
+	struct weft_conn_row *known;
+	const __u64 began_ns = kept.touched_ns;
 
 	if (!spend_for(&kept, cookie, conf))
 		return NULL;
 	kept.flags |= WEFT_CONN_ESTABLISHED;
 	kept.touched_ns = bpf_ktime_get_ns();
-	if (bpf_map_update_elem(&connections, key, &kept, BPF_NOEXIST))
+	if (bpf_map_update_elem(&connections, key, &kept, BPF_NOEXIST)) {
 		give_back_for(&kept, cookie); /* full, or another CPU was first */
-	bpf_map_delete_elem(&half_open, key);
-	return bpf_map_lookup_elem(&connections, key);
+	} else {
+		kept.touched_ns = began_ns;
+		complete_for(&kept, cookie);
+	}
+	known = bpf_map_lookup_elem(&connections, key);
+	if (known)
+		bpf_map_delete_elem(&half_open, key);
+	return known;
 }
 
 /* The connection has ended: its last packets find the row among the closing ones. */
@@ -79,11 +88,11 @@ static __always_inline int begins(const struct packet *p)
  * when no plan has come: its packets pass without another look. */
 static __always_inline struct weft_conn_row *checked_row(const struct weft_conn_key *key,
 							 const struct __sk_buff *skb,
-							 const struct weft_config *conf)
+							 __u32 revision)
 {
 	struct weft_conn_row *row = bpf_map_lookup_elem(&connections, key);
 
-	if (!row || row->ifindex != skb->ifindex || row->revision != conf->revision)
+	if (!row || row->ifindex != skb->ifindex || row->revision != revision)
 		return NULL;
 	switch (row->state) {
 	case WEFT_STATE_NODE:
@@ -99,17 +108,19 @@ static __always_inline struct weft_conn_row *checked_row(const struct weft_conn_
 /* Notes that the row passed all checks; of a half-open one nothing is noted, for a SYN that is sent
  * again is judged again when the plan has changed. */
 static __always_inline void remember_check(struct weft_conn_row *row, const struct __sk_buff *skb,
-					   const struct weft_config *conf)
+					   __u32 revision)
 {
 	if (!(row->flags & WEFT_CONN_ESTABLISHED))
 		return;
-	row->revision = conf->revision;
+	row->revision = revision;
 	row->ifindex = skb->ifindex;
 }
 
-/* Follows FIN and RST of a packet that passes. */
+/* Follows FIN and RST of a packet that passes. A RST that need not end the connection leaves the
+ * row to the sweep, which looks whether the pod still has its socket. */
 static __always_inline void follow(const struct weft_conn_key *key, struct weft_conn_row *row,
-				   const struct packet *p, __u8 fin_flag, __u64 cookie)
+				   const struct packet *p, __u8 fin_flag, __u64 cookie,
+				   int reset_ends)
 {
 	const __u8 both = WEFT_CONN_FIN_LOCAL | WEFT_CONN_FIN_REMOTE;
 
@@ -117,11 +128,14 @@ static __always_inline void follow(const struct weft_conn_key *key, struct weft_
 		return; /* it has been finished, and this is the row among the closing ones */
 	if (p->tcp_flags & TCP_FIN)
 		row->flags |= fin_flag;
-	if ((p->tcp_flags & TCP_RST) || ((row->flags & both) == both)) {
+	if (((p->tcp_flags & TCP_RST) && reset_ends) || ((row->flags & both) == both)) {
 		finish(key, row, cookie);
 		return;
 	}
-	touch(row);
+	if (p->tcp_flags & TCP_RST)
+		row->flags |= WEFT_CONN_DOUBTED;
+	else
+		touch(row);
 }
 
 /* Remembers that the pod has sent a datagram or an echo request: the answer may come in. Returns 0

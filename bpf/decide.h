@@ -55,6 +55,13 @@ static __always_inline const struct weft_config *the_config(void)
 	return bpf_map_lookup_elem(&config, &zero);
 }
 
+/* Of the plan in force. Read once for a packet, before any row: what is judged by the rows of one
+ * plan must not pass for judged by the next. */
+static __always_inline __u32 revision_of(const struct weft_config *conf)
+{
+	return *(const volatile __u32 *)&conf->revision;
+}
+
 /* An agent that ends in order leaves the time under the unspecified address: what needs its relay
  * is met with silence from then on, as if the peer were not known yet, and TCP tries again when the
  * next relay is there. A restart refuses nobody; a relay that was killed leaves no such row. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
-/* Counting and telling. An event that finds the ring full is counted as lost under its reason,
- * never waited for. */
+/* Counting and telling. An event that finds the ring full, or is one too many, is counted as lost
+ * under its reason, never waited for. */
 #ifndef WEFT_EVENTS_H
 #define WEFT_EVENTS_H
 
@@ -23,24 +23,33 @@ struct subject {
 	__u8 proto;
 };
 
-/* Whether to tell of something that was allowed: what nobody listens to is told a few times in a
- * second, so that the recent past has examples; the counters have all of it. */
-static __always_inline int may_tell(const struct weft_config *conf)
+/* Whether one more of a kind may be told in this second. */
+static __always_inline int within_quota(__u32 telling, __u32 max)
 {
 	__u64 second = bpf_ktime_get_ns() / 1000000000ull;
-	struct weft_quota *quota;
-	__u32 zero = 0;
+	struct weft_quota *quota = bpf_map_lookup_elem(&quotas, &telling);
 
-	if (conf->flags & WEFT_CONFIG_LISTENED)
-		return 1;
-	quota = bpf_map_lookup_elem(&quotas, &zero);
 	if (!quota)
 		return 0;
 	if (quota->second != second) {
 		quota->second = second;
 		quota->told = 0;
 	}
-	return quota->told++ < WEFT_UNHEARD_MAX;
+	return quota->told++ < max;
+}
+
+/* Whether to tell of something that was allowed: what nobody listens to is told a few times in a
+ * second, so that the recent past has examples; the counters have all of it. */
+static __always_inline int may_tell(const struct weft_config *conf)
+{
+	return (conf->flags & WEFT_CONFIG_LISTENED) ||
+	       within_quota(WEFT_TELLING_UNHEARD, WEFT_UNHEARD_MAX);
+}
+
+static __always_inline void lose(__u16 reason)
+{
+	count(WEFT_COUNTER_EVENTS_LOST);
+	count(WEFT_COUNTER_LOST + reason);
 }
 
 static __always_inline void tell(const struct subject *s, __u8 hook, __u8 verdict, __u16 reason,
@@ -49,8 +58,7 @@ static __always_inline void tell(const struct subject *s, __u8 hook, __u8 verdic
 	struct weft_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
 	if (!event) {
-		count(WEFT_COUNTER_EVENTS_LOST);
-		count(WEFT_COUNTER_LOST + reason);
+		lose(reason);
 		return;
 	}
 	__builtin_memset(event, 0, sizeof(*event));
@@ -65,6 +73,16 @@ static __always_inline void tell(const struct subject *s, __u8 hook, __u8 verdic
 	event->proto = s->proto;
 	event->state = state;
 	bpf_ringbuf_submit(event, 0);
+}
+
+/* Tells of what was dropped or refused, unless others have filled the second. */
+static __always_inline void tell_refusal(const struct subject *s, __u8 hook, __u16 reason,
+					 __u8 state, __u32 telling, __u32 max)
+{
+	if (within_quota(telling, max))
+		tell(s, hook, WEFT_VERDICT_REFUSE, reason, state);
+	else
+		lose(reason);
 }
 
 #endif

@@ -72,9 +72,9 @@ static __always_inline int may_send_as(const struct packet *p, const struct weft
 static __always_inline int syn_from_pod(struct __sk_buff *skb, const struct packet *p,
 					const struct weft_conn_key *key,
 					const struct weft_veth_row *veth,
-					const struct weft_config *conf)
+					const struct weft_config *conf, __u32 revision)
 {
-	struct weft_conn_row fresh = { .state = WEFT_STATE_OUTBOUND, .revision = conf->revision };
+	struct weft_conn_row fresh = { .state = WEFT_STATE_OUTBOUND, .revision = revision };
 	const struct weft_conn_row *known = bpf_map_lookup_elem(&connections, key);
 	const struct weft_budget *budget;
 	const struct weft_conn_row *again;
@@ -88,7 +88,7 @@ static __always_inline int syn_from_pod(struct __sk_buff *skb, const struct pack
 	budget = begin(&fresh.payer, conf->half_open_max);
 	if (!budget)
 		return deny(p, WEFT_HOOK_FROM_POD, WEFT_REASON_SYN_BUDGET);
-	if (budget->established >= conf->opened_max)
+	if (!has_room_for(budget->established, conf->opened_max))
 		return deny(p, WEFT_HOOK_FROM_POD, WEFT_REASON_MAP_FULL);
 	if (sender_cookie(skb) == veth->netns_cookie)
 		fresh.flags |= WEFT_CONN_ATTESTED;
@@ -112,13 +112,13 @@ static __always_inline int is_bare_ack(const struct packet *p)
 static __always_inline int tcp_from_pod(struct __sk_buff *skb, const struct packet *p,
 					const struct weft_conn_key *key,
 					const struct weft_veth_row *veth,
-					const struct weft_config *conf)
+					const struct weft_config *conf, __u32 revision)
 {
 	const struct weft_address_row *local;
 	struct weft_conn_row *row;
 
 	if (begins(p))
-		return syn_from_pod(skb, p, key, veth, conf);
+		return syn_from_pod(skb, p, key, veth, conf, revision);
 	row = find_row(key);
 	if (!row) {
 		if (p->tcp_flags & TCP_RST)
@@ -128,10 +128,10 @@ static __always_inline int tcp_from_pod(struct __sk_buff *skb, const struct pack
 			       drop(WEFT_REASON_NO_CONNECTION) : PASS;
 	}
 	if (p->tcp_flags & TCP_RST) {
-		follow(key, row, p, WEFT_CONN_FIN_LOCAL, veth->netns_cookie);
+		follow(key, row, p, WEFT_CONN_FIN_LOCAL, veth->netns_cookie, 1);
 		return PASS;
 	}
-	if (!still_allowed(row, key, conf))
+	if (!still_allowed(row, key, revision))
 		return deny(p, WEFT_HOOK_FROM_POD, row->reason);
 	/* The kernel's own word for an earlier connection of these ports: the client resets that. */
 	if (is_bare_ack(p) && is_undecided(row))
@@ -152,8 +152,8 @@ static __always_inline int tcp_from_pod(struct __sk_buff *skb, const struct pack
 		if (!row)
 			return deny(p, WEFT_HOOK_FROM_POD, WEFT_REASON_MAP_FULL);
 	}
-	remember_check(row, skb, conf);
-	follow(key, row, p, WEFT_CONN_FIN_LOCAL, veth->netns_cookie);
+	remember_check(row, skb, revision);
+	follow(key, row, p, WEFT_CONN_FIN_LOCAL, veth->netns_cookie, 1);
 	return PASS;
 }
 
@@ -177,9 +177,11 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	struct packet p = {};
 	enum parsed parsed;
 	__u8 mac[ETH_ALEN];
+	__u32 revision;
 
 	if (!veth || !conf)
 		return drop_unknown_veth(conf);
+	revision = revision_of(conf);
 	if (bpf_skb_load_bytes(skb, ETH_ALEN, mac, sizeof(mac)))
 		return drop(WEFT_REASON_MALFORMED);
 	if (!same_mac(mac, veth->mac))
@@ -191,9 +193,9 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 		return drop(WEFT_REASON_MALFORMED);
 	key_from_pod(&p, &key);
 	if (parsed == PARSED && p.proto == IPPROTO_TCP && !begins(&p)) {
-		row = checked_row(&key, skb, conf);
+		row = checked_row(&key, skb, revision);
 		if (row) {
-			follow(&key, row, &p, WEFT_CONN_FIN_LOCAL, veth->netns_cookie);
+			follow(&key, row, &p, WEFT_CONN_FIN_LOCAL, veth->netns_cookie, 1);
 			return PASS;
 		}
 	}
@@ -207,7 +209,7 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	    (p.source_port == bpf_htons(p.v4 ? 67 : 547))) /* an offer of a DHCP server */
 		return deny(&p, WEFT_HOOK_FROM_POD, WEFT_REASON_SPOOFED);
 	if (p.proto == IPPROTO_TCP)
-		return tcp_from_pod(skb, &p, &key, veth, conf);
+		return tcp_from_pod(skb, &p, &key, veth, conf, revision);
 	/* Elsewhere answers need no row. */
 	if ((veth->flags & WEFT_VETH_STRICT) && (p.proto == IPPROTO_UDP || is_echo_request(&p)) &&
 	    !expect_answer(&key, veth->netns_cookie, conf))

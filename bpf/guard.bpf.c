@@ -36,13 +36,14 @@ int weft_from_pod_b(struct __sk_buff *skb)
 /* What the sweep runs on the row of a connection that ended without a word: only here can a row and
  * its place in a budget go together. */
 SEC("syscall")
-int weft_forget(struct weft_conn_key *key)
+int weft_forget(struct weft_seen_row *seen)
 {
-	struct weft_conn_key dead = *key;
+	struct weft_conn_key dead = seen->key;
 	const struct weft_conn_row *row = bpf_map_lookup_elem(&connections, &dead);
 	const struct weft_address_row *local = bpf_map_lookup_elem(&addresses, &dead.local);
 
-	if (row)
-		forget(&dead, row, local ? local->netns_cookie : 0);
-	return 0;
+	if (!row || row->touched_ns != seen->touched_ns)
+		return 0;
+	forget(&dead, row, local ? local->netns_cookie : 0);
+	return 1;
 }

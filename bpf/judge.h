@@ -48,7 +48,7 @@ static __always_inline int deny(const struct packet *p, __u8 hook, __u16 reason)
 	struct subject s = { &p->source, &p->target, p->source_port, p->target_port, p->proto };
 
 	count(reason);
-	tell(&s, hook, WEFT_VERDICT_REFUSE, reason, 0);
+	tell_refusal(&s, hook, reason, 0, WEFT_TELLING_DROPS, WEFT_DROPS_MAX);
 	return SHOT;
 }
 
@@ -96,8 +96,8 @@ static __always_inline int still_patient(const struct weft_addr *source,
 	return 1;
 }
 
-/* The row of the client's guard proves that the client pod itself opened this connection. */
-static __always_inline int is_attested(const struct weft_conn_key *key)
+/* The row of the client's guard, for a connection that the client pod itself has opened. */
+static __always_inline const struct weft_conn_row *opened_by_pod(const struct weft_conn_key *key)
 {
 	struct weft_conn_key mirror = {
 		.local = key->remote,
@@ -108,7 +108,14 @@ static __always_inline int is_attested(const struct weft_conn_key *key)
 	};
 	const struct weft_conn_row *row = find_row(&mirror);
 
-	return row && row->state == WEFT_STATE_OUTBOUND && (row->flags & WEFT_CONN_ATTESTED);
+	return row && row->state == WEFT_STATE_OUTBOUND ? row : NULL;
+}
+
+static __always_inline int is_attested(const struct weft_conn_key *key)
+{
+	const struct weft_conn_row *row = opened_by_pod(key);
+
+	return row && (row->flags & WEFT_CONN_ATTESTED);
 }
 
 /* The verdict on a SYN to a pod. Fills state, reason and flags of the row; returns the verdict. */
@@ -165,12 +172,12 @@ static __always_inline __u8 judge_inbound(struct __sk_buff *skb, const struct pa
 
 /* Judges a direct connection again after the plan has changed. Only STRICT can take it back. */
 static __always_inline int still_allowed(struct weft_conn_row *row, const struct weft_conn_key *key,
-					 const struct weft_config *conf)
+					 __u32 revision)
 {
 	const struct weft_address_row *local, *remote;
 	struct destination d;
 
-	if (row->state != WEFT_STATE_DIRECT || row->revision == conf->revision)
+	if (row->state != WEFT_STATE_DIRECT || row->revision == revision)
 		return 1;
 	local = bpf_map_lookup_elem(&addresses, &key->local);
 	d = destination_of(local, &key->local, key->local_port);
@@ -183,7 +190,7 @@ static __always_inline int still_allowed(struct weft_conn_row *row, const struct
 		row->reason = WEFT_REASON_MTLS_REQUIRED;
 		return 0;
 	}
-	row->revision = conf->revision;
+	row->revision = revision;
 	return 1;
 }
 

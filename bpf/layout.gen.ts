@@ -191,6 +191,15 @@ export const WeftState = {
 } as const;
 export type WeftState = typeof WeftState[keyof typeof WeftState];
 
+/** `enum weft_telling` */
+export const WeftTelling = {
+  UNHEARD: 0,
+  DROPS: 1,
+  REFUSED: 2,
+  MAX: 4,
+} as const;
+export type WeftTelling = typeof WeftTelling[keyof typeof WeftTelling];
+
 /** `enum weft_verdict` */
 export const WeftVerdict = {
   REFUSE: 0,
@@ -218,6 +227,8 @@ export const WEFT_CONN_ESTABLISHED = 4;
 export const WEFT_CONN_ATTESTED = 8;
 export const WEFT_CONN_FALLBACK = 16;
 export const WEFT_CONN_ANSWERED = 32;
+export const WEFT_CONN_KNOWN = 64;
+export const WEFT_CONN_DOUBTED = 128;
 export const WEFT_CONFIG_PARTIAL = 1;
 export const WEFT_CONFIG_NO_SERVICE = 2;
 export const WEFT_CONFIG_PODS_FULL = 4;
@@ -227,11 +238,14 @@ export const WEFT_ADDRESS_PORTS = 2;
 export const WEFT_ADDRESS_STRICT = 4;
 export const WEFT_ADDRESS_HOST = 8;
 export const WEFT_VETH_STRICT = 1;
+export const WEFT_SOCKET_CHARGED = 1;
 export const WEFT_PAYER_POD = 4294967295;
 export const WEFT_PAYER_OPENS = 0;
 export const WEFT_PAYER_ACCEPTS = 1;
 export const WEFT_PAYER_DATAGRAMS = 2;
 export const WEFT_UNHEARD_MAX = 32;
+export const WEFT_DROPS_MAX = 256;
+export const WEFT_REFUSED_MAX = 2048;
 
 /** `struct weft_address_row` */
 export interface WeftAddressRow {
@@ -836,6 +850,34 @@ export const WeftQuota = {
   },
 } as const;
 
+/** `struct weft_seen_row` */
+export interface WeftSeenRow {
+  readonly key: WeftConnKey;
+  readonly touchedNs: bigint;
+}
+/** `struct weft_seen_row` */
+export const WeftSeenRow = {
+  size: 48,
+  offsets: { key: 0, touchedNs: 40 },
+  encode(
+    value: WeftSeenRow,
+    bytes: Uint8Array<ArrayBuffer> = new Uint8Array(48),
+    offset = 0,
+  ): Uint8Array<ArrayBuffer> {
+    const view = viewOf(bytes, offset, 48);
+    WeftConnKey.encode(value.key, bytes, offset + 0);
+    view.setBigUint64(40, value.touchedNs, true);
+    return bytes;
+  },
+  decode(bytes: ArrayBufferView, offset = 0): WeftSeenRow {
+    const view = viewOf(bytes, offset, 48);
+    return {
+      key: WeftConnKey.decode(view, 0),
+      touchedNs: view.getBigUint64(40, true),
+    };
+  },
+} as const;
+
 /** `struct weft_service_row` */
 export interface WeftServiceRow {
   readonly id: number;
@@ -871,11 +913,12 @@ export interface WeftSocket {
   readonly namePort: number;
   readonly targetPort: number;
   readonly role: number;
+  readonly flags: number;
 }
 /** `struct weft_socket` */
 export const WeftSocket = {
   size: 40,
-  offsets: { name: 0, target: 16, namePort: 32, targetPort: 34, role: 36 },
+  offsets: { name: 0, target: 16, namePort: 32, targetPort: 34, role: 36, flags: 37 },
   encode(
     value: WeftSocket,
     bytes: Uint8Array<ArrayBuffer> = new Uint8Array(40),
@@ -887,6 +930,7 @@ export const WeftSocket = {
     view.setUint16(32, value.namePort, false);
     view.setUint16(34, value.targetPort, false);
     view.setUint8(36, value.role);
+    view.setUint8(37, value.flags);
     return bytes;
   },
   decode(bytes: ArrayBufferView, offset = 0): WeftSocket {
@@ -897,6 +941,7 @@ export const WeftSocket = {
       namePort: view.getUint16(32, false),
       targetPort: view.getUint16(34, false),
       role: view.getUint8(36),
+      flags: view.getUint8(37),
     };
   },
 } as const;
@@ -1203,7 +1248,7 @@ export const MAPS = {
   },
   quotas: {
     type: 6,
-    maxEntries: 1,
+    maxEntries: 4,
     flags: 0,
     keySize: 4,
     key: U32,
@@ -1264,4 +1309,4 @@ export const MAPS = {
 } as const;
 
 /** Changes with every structure, constant and map: pins of another layout are not ours. */
-export const LAYOUT_FINGERPRINT = 0x3db98f1f89cc9c89n;
+export const LAYOUT_FINGERPRINT = 0xafd254d92a483265n;

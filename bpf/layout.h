@@ -116,6 +116,8 @@ enum weft_state {
 #define WEFT_CONN_ATTESTED 0x08     /* sent by the pod's own socket, on this node */
 #define WEFT_CONN_FALLBACK 0x10     /* PENDING may go direct when no relay is there */
 #define WEFT_CONN_ANSWERED 0x20     /* a SYN-ACK has passed */
+#define WEFT_CONN_KNOWN 0x40        /* the opener's address has a row: it is no part of a flood */
+#define WEFT_CONN_DOUBTED 0x80      /* a RST has come that the pod did not expect: it may be over */
 
 /* weft_config.flags */
 #define WEFT_CONFIG_PARTIAL 0x01      /* an address without a row may be a pod's: maps are full */
@@ -146,7 +148,7 @@ struct weft_config {
 	__u32 patience_ms;      /* how long a SYN from an unknown pod is met with silence */
 	__u32 flags;            /* WEFT_CONFIG_* */
 	__u32 half_open_max;    /* that one payer may open in an epoch and not complete */
-	__u32 flood_max;        /* the same, of all outsiders to one pod */
+	__u32 flood_max;        /* the same, of all unknown hosts to one pod */
 	__u32 opened_max;       /* rows of `connections` that one pod may pay for */
 	__u32 accepted_max;     /* that outsiders may take of one pod */
 	__u32 net_max;          /* that one network, or known address, outside may pay for */
@@ -232,6 +234,12 @@ struct weft_conn_row {
 	__u32 ifindex; /* of the veth on which the addresses were checked; 0: none yet */
 };
 
+/* What the sweep gives to weft_forget: a row, as it has seen it last. */
+struct weft_seen_row {
+	struct weft_conn_key key;
+	__u64 touched_ns; /* by now another: the ports have a new connection */
+};
+
 /* `services`: cluster address and port -> backends */
 struct weft_service_row {
 	__u32 id;    /* in `backends`; 0: they did not fit, refuse, map-full */
@@ -265,9 +273,13 @@ struct weft_socket {
 	struct weft_addr target; /* CLIENT: the backend that was chosen */
 	__be16 name_port;
 	__be16 target_port;
-	__u8 role; /* enum weft_role */
-	__u8 pad[3];
+	__u8 role;  /* enum weft_role */
+	__u8 flags; /* WEFT_SOCKET_* */
+	__u8 pad[2];
 };
+
+/* weft_socket.flags */
+#define WEFT_SOCKET_CHARGED 0x01 /* CLIENT: its pod has paid for it */
 
 /* `steered`: outbound connections handed to the relay, until it has taken them; `clients`: inbound
  * ones handed to the application, until it has accepted them */
@@ -303,10 +315,19 @@ struct weft_budget {
 	__u32 pad;
 };
 
-/* Events of what was allowed, a second and CPU, while nobody listens. */
-#define WEFT_UNHEARD_MAX 32
+/* Events a second and CPU; what is beyond counts as lost. */
+#define WEFT_UNHEARD_MAX 32  /* of what was allowed, while nobody listens: none is lost, then */
+#define WEFT_DROPS_MAX 256   /* of what was dropped: a flood of it must not drown the rest */
+#define WEFT_REFUSED_MAX 2048 /* of what was refused, and knows it */
 
-/* `quotas`[0], per CPU */
+/* `quotas`, per CPU: by what they are for */
+enum weft_telling {
+	WEFT_TELLING_UNHEARD = 0,
+	WEFT_TELLING_DROPS = 1,
+	WEFT_TELLING_REFUSED = 2,
+	WEFT_TELLING_MAX = 4,
+};
+
 struct weft_quota {
 	__u64 second;
 	__u32 told;
@@ -364,7 +385,7 @@ enum weft_counter {
 	WEFT_COUNTER_PLAINTEXT_FROM_MESH = 70,
 	WEFT_COUNTER_EVENTS_LOST = 71,
 	WEFT_COUNTER_FALLBACK = 72,
-	WEFT_COUNTER_LOST = 80, /* + [reason]: events that found the ring full, by reason */
+	WEFT_COUNTER_LOST = 80, /* + [reason]: events for which there was no room, by reason */
 	WEFT_COUNTER_MAX = 144,
 };
 

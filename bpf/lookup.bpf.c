@@ -35,8 +35,7 @@ static __always_inline __be16 sockops_remote_port(const struct bpf_sock_ops *ops
 	return bpf_htons((__u16)bpf_ntohl(ops->remote_port));
 }
 
-/* Charges a pod for a connection that the relay will hold. The target's port has been copied to the
- * row by then: zero marks the socket as charged. */
+/* Charges a pod for a connection that the relay will hold. */
 static __always_inline int charge(struct weft_socket *socket, __u64 cookie)
 {
 	const struct weft_config *conf = the_config();
@@ -45,10 +44,10 @@ static __always_inline int charge(struct weft_socket *socket, __u64 cookie)
 
 	pay_as_pod(&payer, WEFT_PAYER_OPENS, cookie);
 	budget = open_budget(&payer);
-	if (!budget || !conf || budget->steered >= conf->steered_max)
+	if (!budget || !conf || !has_room_for(budget->steered, conf->steered_max))
 		return 0;
-	__sync_fetch_and_add(&budget->steered, 1);
-	socket->target_port = 0;
+	take(&budget->steered);
+	socket->flags |= WEFT_SOCKET_CHARGED;
 	return 1;
 }
 
@@ -59,8 +58,9 @@ static __always_inline void discharge(struct weft_socket *socket, __u64 cookie)
 
 	pay_as_pod(&payer, WEFT_PAYER_OPENS, cookie);
 	budget = budget_of(&payer);
-	if (budget && budget->steered && !socket->target_port)
-		__sync_fetch_and_add(&budget->steered, -1);
+	if (budget && (socket->flags & WEFT_SOCKET_CHARGED))
+		leave(&budget->steered);
+	socket->flags &= ~WEFT_SOCKET_CHARGED;
 	socket->role = WEFT_ROLE_NONE;
 }
 

@@ -98,7 +98,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, WEFT_TELLING_MAX);
 	__type(key, __u32);
 	__type(value, struct weft_quota);
 } quotas SEC(".maps");

@@ -10,30 +10,78 @@
 #define ACK_WINDOW (1u << 20)
 
 /* Charges a SYN to whoever must pay for it, notes who that is, and says whether there will be room
- * for the connection: refusing it now is kinder than later. */
-static __always_inline int may_begin(const struct packet *p, const struct weft_veth_row *veth,
-				     const struct weft_config *conf, struct weft_addr *payer,
+ * for the connection: refusing it now is kinder than later. A pod of this node pays for what its
+ * own guard has seen it open, and not for what somebody else sends under its address. What unknown
+ * hosts may begin together is theirs alone: a flood of them refuses nobody whom the plan knows. */
+static __always_inline int may_begin(const struct packet *p, const struct weft_conn_key *key,
+				     const struct weft_veth_row *veth,
+				     const struct weft_config *conf, struct weft_conn_row *fresh,
 				     int *has_room)
 {
 	const struct weft_address_row *source = bpf_map_lookup_elem(&addresses, &p->source);
 	const struct weft_budget *budget, *received;
 	struct weft_addr pod;
 
-	if (source && (source->flags & WEFT_ADDRESS_LOCAL)) {
-		pay_as_pod(payer, WEFT_PAYER_OPENS, source->netns_cookie);
-		budget = begin(payer, conf->half_open_max);
-		*has_room = budget && budget->established < conf->opened_max;
+	if (source && (source->flags & WEFT_ADDRESS_LOCAL) && opened_by_pod(key)) {
+		pay_as_pod(&fresh->payer, WEFT_PAYER_OPENS, source->netns_cookie);
+		budget = begin(&fresh->payer, conf->half_open_max);
+		*has_room = budget && has_room_for(budget->established, conf->opened_max);
 		return budget != NULL;
 	}
-	pay_as_outsider(payer, &p->source, source != NULL);
-	budget = begin(payer, conf->half_open_max);
+	pay_as_outsider(&fresh->payer, &p->source, source != NULL);
+	budget = begin(&fresh->payer, conf->half_open_max);
 	if (!budget)
 		return 0;
 	pay_as_pod(&pod, WEFT_PAYER_ACCEPTS, veth->netns_cookie);
-	received = begin(&pod, conf->flood_max);
-	*has_room = received && received->established < conf->accepted_max &&
-		    budget->established < conf->net_max;
+	if (source) {
+		fresh->flags |= WEFT_CONN_KNOWN;
+		received = open_budget(&pod);
+	} else {
+		received = begin(&pod, conf->flood_max);
+	}
+	*has_room = received && has_room_for(received->established, conf->accepted_max) &&
+		    has_room_for(budget->established, conf->net_max);
 	return received != NULL;
+}
+
+/* The pod's socket to which the packet goes, or a listener of its port; the caller releases it. */
+static __always_inline struct bpf_sock *receiver_of(struct __sk_buff *skb, const struct packet *p,
+						    __s32 nsid)
+{
+	struct bpf_sock_tuple tuple = {};
+
+	if (p->v4) {
+		tuple.ipv4.saddr = p->source.word[3];
+		tuple.ipv4.daddr = p->target.word[3];
+		tuple.ipv4.sport = p->source_port;
+		tuple.ipv4.dport = p->target_port;
+		return bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), nsid, 0);
+	}
+	__builtin_memcpy(tuple.ipv6.saddr, &p->source, sizeof(p->source));
+	__builtin_memcpy(tuple.ipv6.daddr, &p->target, sizeof(p->target));
+	tuple.ipv6.sport = p->source_port;
+	tuple.ipv6.dport = p->target_port;
+	return bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), nsid, 0);
+}
+
+/* Whether the pod's TCP takes this RST for the end. It wants the very number that it expects next,
+ * or the one before when the peer's FIN has come: who cannot see the connection would have to guess
+ * it. Without a socket nothing is left that could end. */
+static __always_inline int is_end(struct __sk_buff *skb, const struct packet *p, __s32 nsid)
+{
+	struct bpf_sock *sk = receiver_of(skb, p, nsid);
+	struct bpf_tcp_sock *tcp;
+	int ends = 0;
+
+	if (!sk)
+		return 1;
+	tcp = bpf_tcp_sock(sk);
+	if (tcp && sk->state == BPF_TCP_SYN_SENT)
+		ends = (p->tcp_flags & TCP_ACK) && p->ack == tcp->snd_nxt;
+	else if (tcp && sk->state != BPF_TCP_LISTEN)
+		ends = p->seq == tcp->rcv_nxt || p->seq + 1 == tcp->rcv_nxt;
+	bpf_sk_release(sk);
+	return ends;
 }
 
 /* Whether an opener has seen the SYN-ACK: one who forges its address cannot know the number. */
@@ -48,9 +96,9 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 				      const struct weft_conn_key *key,
 				      const struct weft_veth_row *veth,
 				      const struct weft_address_row *target,
-				      const struct weft_config *conf)
+				      const struct weft_config *conf, __u32 revision)
 {
-	struct weft_conn_row fresh = { .revision = conf->revision };
+	struct weft_conn_row fresh = { .revision = revision };
 	struct subject subject = { &p->source, &p->target, p->source_port, p->target_port, p->proto };
 	struct weft_conn_row *known = bpf_map_lookup_elem(&connections, key);
 	const struct weft_conn_row *again;
@@ -61,10 +109,10 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 	 * allows, or whose socket may be gone, is judged anew. */
 	if (known && known->state == WEFT_STATE_NODE && !node)
 		return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_SPOOFED);
-	if (known && known->state != WEFT_STATE_REFUSE && still_allowed(known, key, conf))
+	if (known && known->state != WEFT_STATE_REFUSE && still_allowed(known, key, revision))
 		return PASS;
 	again = bpf_map_lookup_elem(&half_open, key);
-	if (again && again->state != WEFT_STATE_REFUSE && again->revision == conf->revision &&
+	if (again && again->state != WEFT_STATE_REFUSE && again->revision == revision &&
 	    (again->state != WEFT_STATE_NODE || node))
 		return PASS; /* sent again */
 
@@ -73,7 +121,7 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 		verdict = WEFT_VERDICT_DIRECT;
 		count(WEFT_COUNTER_NODE);
 	} else {
-		if (!may_begin(p, veth, conf, &fresh.payer, &has_room))
+		if (!may_begin(p, key, veth, conf, &fresh, &has_room))
 			return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_SYN_BUDGET);
 		verdict = WEFT_VERDICT_REFUSE;
 		fresh.reason = WEFT_REASON_MAP_FULL;
@@ -94,7 +142,10 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 	if (known)
 		forget(key, known, veth->netns_cookie);
 	bpf_map_delete_elem(&closing, key);
-	if (verdict == WEFT_VERDICT_REFUSE || may_tell(conf))
+	if (verdict == WEFT_VERDICT_REFUSE)
+		tell_refusal(&subject, WEFT_HOOK_TO_POD, fresh.reason, fresh.state,
+			     WEFT_TELLING_REFUSED, WEFT_REFUSED_MAX);
+	else if (may_tell(conf))
 		tell(&subject, WEFT_HOOK_TO_POD, verdict, fresh.reason, fresh.state);
 	return PASS;
 }
@@ -103,17 +154,17 @@ static __always_inline int tcp_to_pod(struct __sk_buff *skb, const struct packet
 				      const struct weft_conn_key *key,
 				      const struct weft_veth_row *veth,
 				      const struct weft_address_row *target,
-				      const struct weft_config *conf)
+				      const struct weft_config *conf, __u32 revision)
 {
 	struct weft_conn_row *row;
 
 	if (begins(p))
-		return syn_to_pod(skb, p, key, veth, target, conf);
+		return syn_to_pod(skb, p, key, veth, target, conf, revision);
 	row = find_row(key);
 	if (!row)
 		return needs_row(target, &p->target, p->target_port) ?
 			       drop(WEFT_REASON_NO_CONNECTION) : PASS;
-	if (!still_allowed(row, key, conf))
+	if (!still_allowed(row, key, revision))
 		return deny(p, WEFT_HOOK_TO_POD, row->reason);
 	/* Ends what the pod remembers of an earlier connection: then the SYN is answered. */
 	if ((p->tcp_flags & TCP_RST) && !p->payload_bytes && is_undecided(row))
@@ -133,8 +184,9 @@ static __always_inline int tcp_to_pod(struct __sk_buff *skb, const struct packet
 		if (!row)
 			return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_MAP_FULL);
 	}
-	remember_check(row, skb, conf);
-	follow(key, row, p, WEFT_CONN_FIN_REMOTE, veth->netns_cookie);
+	remember_check(row, skb, revision);
+	follow(key, row, p, WEFT_CONN_FIN_REMOTE, veth->netns_cookie,
+	       (p->tcp_flags & TCP_RST) && is_end(skb, p, veth->nsid));
 	return PASS;
 }
 
@@ -193,12 +245,14 @@ static __always_inline int to_pod(struct __sk_buff *skb)
 	struct weft_conn_key key;
 	struct packet p = {};
 	enum parsed parsed;
+	__u32 revision;
 	int strict;
 
+	revision = conf ? revision_of(conf) : 0;
 	parsed = parse(skb, &p);
 	key_to_pod(&p, &key);
 	if (conf && parsed == PARSED && p.proto == IPPROTO_TCP && !begins(&p)) {
-		row = checked_row(&key, skb, conf);
+		row = checked_row(&key, skb, revision);
 		if (row && !(p.tcp_flags & (TCP_FIN | TCP_RST))) {
 			touch(row);
 			return PASS;
@@ -229,7 +283,7 @@ static __always_inline int to_pod(struct __sk_buff *skb)
 	if (parsed == PARSED_FRAGMENT)
 		return PASS;
 	if (p.proto == IPPROTO_TCP)
-		return tcp_to_pod(skb, &p, &key, veth, target, conf);
+		return tcp_to_pod(skb, &p, &key, veth, target, conf, revision);
 	return other_to_pod(skb, &p, &key, target, conf);
 }
 

@@ -73,7 +73,7 @@ export const CONNECTIONS_MAX = 524_288;
 export const CONNECTION_LIMITS = {
   /** Begun in a second and not completed: by one pod, or one network or known address outside. */
   halfOpen: 8192,
-  /** The same, to one pod by all outsiders together. */
+  /** The same, to one pod by all unknown networks together. */
   flood: 16_384,
   /** Rows that one pod may open: sixteen pods would have to conspire to take all. */
   opened: 32_768,

@@ -12,13 +12,18 @@
 
 import {
   WEFT_CONN_ATTESTED,
+  WEFT_CONN_DOUBTED,
   WEFT_CONN_ESTABLISHED,
   WeftConnKey,
   WeftConnRow,
+  WeftSeenRow,
   WeftState,
 } from "../../bpf/layout.gen.ts";
+import { UpdateFlag } from "../../ffi/bpf/constants.ts";
 import type { BpfMap } from "../../ffi/bpf/map.ts";
 import type { BpfProgram } from "../../ffi/bpf/program.ts";
+import { Errno } from "../../ffi/errno.ts";
+import { SyscallError } from "../../ffi/errors.ts";
 import { withNetns } from "../../ffi/linux/netns.ts";
 import { monotonicNs } from "../../ffi/linux/process.ts";
 import {
@@ -27,7 +32,7 @@ import {
   type SocketInfo,
   TcpState,
 } from "../../ffi/linux/sock_diag.ts";
-import type { ModeClass, Plan } from "../compile/mod.ts";
+import type { LocalPod, ModeClass, Plan } from "../compile/mod.ts";
 import { portKey } from "../compile/mod.ts";
 import { CONNECTION_LIMITS } from "../limits.ts";
 import { formatAddress } from "../model/mod.ts";
@@ -39,9 +44,10 @@ import { fits } from "./table.ts";
 const SILENCE_NS = 60_000_000_000n;
 
 /**
- * Gives the connections that a pod already has their rows. Call before its guard is attached. A pod
- * gets as many as it may open, and no more than there is room for: the guard comes all the same,
- * and without a row a connection is cut under STRICT and passes elsewhere.
+ * Gives the connections that a pod already has their rows, where they have none: one that the guard
+ * has written says more, and who pays for it. Call before its guard is attached. A pod gets as many
+ * as it may open, and no more than there is room for: the guard comes all the same, and without a
+ * row a connection is cut under STRICT and passes elsewhere.
  */
 export function seedConnections(
   pod: AttachedPod,
@@ -70,7 +76,7 @@ export function seedConnections(
       ack: 0,
       ifindex: 0,
     });
-    if (!fits(() => connections.update(WeftConnKey.encode(keyOf(socket)), row))) return;
+    if (!fits(() => seed(connections, WeftConnKey.encode(keyOf(socket)), row))) return;
   }
 }
 
@@ -105,31 +111,52 @@ export function cutConnections(
 
 /**
  * Removes rows whose connection has no socket any more, by the program that also gives back their
- * place in a budget; returns how many.
+ * place in a budget, unless the row is another's by then; returns how many.
  */
 export function sweepConnections(
-  pods: readonly AttachedPod[],
+  { held, lost }: KnownPods,
   connections: BpfMap,
   forget: BpfProgram,
 ): number {
   const now = monotonicNs();
-  const silent = connections.entries().filter(([, value]) =>
-    now - WeftConnRow.decode(value).touchedNs > SILENCE_NS
+  const unseen = new Set(lost.flatMap(({ addresses }) => addresses));
+  const silent = connections.entries().map(([key, value]): WeftSeenRow & WeftConnRow => ({
+    key: WeftConnKey.decode(key),
+    ...WeftConnRow.decode(value),
+  })).filter(({ key, touchedNs, flags }) =>
+    (now - touchedNs > SILENCE_NS || (flags & WEFT_CONN_DOUBTED) !== 0) &&
+    !unseen.has(formatAddress(key.local))
   );
   if (silent.length === 0) return 0;
-  const alive = new Set(pods.flatMap(podSockets).map((socket) => idOf(keyOf(socket))));
-  const dead = silent.filter(([key]) => !alive.has(idOf(WeftConnKey.decode(key))));
-  for (const [key] of dead) forget.call(key.slice());
-  return dead.length;
+  const alive = new Set(held.flatMap(podSockets).map((socket) => idOf(keyOf(socket))));
+  const dead = silent.filter(({ key }) => !alive.has(idOf(key)));
+  return dead.filter((row) => forget.call(WeftSeenRow.encode(row)) === 1).length;
 }
 
-/** Removes the budgets of pods that are gone. */
-export function sweepBudgets(pods: readonly AttachedPod[], budgets: BpfMap): void {
-  const alive = new Set(pods.map(({ cookie }) => cookie));
+/** Removes the budgets of pods that are gone, once it is known who is not. */
+export function sweepBudgets({ held, lost }: KnownPods, budgets: BpfMap): void {
+  if (lost.length > 0) return;
+  const alive = new Set(held.map(({ cookie }) => cookie));
   for (const [key] of budgets.entries()) {
     const view = new DataView(key.buffer, key.byteOffset);
     const cookie = (BigInt(view.getUint32(8, true)) << 32n) | BigInt(view.getUint32(12, true));
     if (!alive.has(cookie)) budgets.delete(key);
+  }
+}
+
+/** The pods of this node, as far as a sweep is concerned. */
+export interface KnownPods {
+  /** Those whose sockets can be listed. */
+  readonly held: readonly AttachedPod[];
+  /** Those of the plan that cannot be found: they may live all the same. */
+  readonly lost: readonly LocalPod[];
+}
+
+function seed(connections: BpfMap, key: Uint8Array, row: Uint8Array): void {
+  try {
+    connections.update(key, row, UpdateFlag.NOEXIST);
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.errno === Errno.EEXIST)) throw error;
   }
 }
 

@@ -16,7 +16,6 @@ import {
   WEFT_CONFIG_LISTENED,
   WEFT_CONFIG_PODS_FULL,
   WeftConfig,
-  WeftCounter,
   WeftEvent,
 } from "../../bpf/layout.gen.ts";
 import { BpfLink } from "../../ffi/bpf/link.ts";
@@ -240,7 +239,8 @@ export class Datapath implements Disposable {
 
   /** Removes rows of connections that ended without a word. */
   sweep(): void {
-    const pods = [...this.#podSet.attached.values()];
+    if (!this.#plan) return;
+    const pods = this.#podSet.known(this.#plan);
     sweepConnections(pods, this.#programs.map("connections"), this.#programs.forget);
     sweepBudgets(pods, this.#programs.map("pod_budgets"));
   }
@@ -276,11 +276,6 @@ export class Datapath implements Disposable {
       sums[U32.decode(key)] = Number(map.sumPerCpu(value)[0]);
     }
     return sums;
-  }
-
-  /** Events that found the ring full, by WEFT_REASON_*. */
-  lostEvents(): number[] {
-    return this.counters().slice(WeftCounter.LOST, WeftCounter.MAX);
   }
 
   /** How full the maps are. Counting live connections walks them, so it is done on request only. */

@@ -4,16 +4,15 @@
  * `maps/layout` (a map of one row) holds a number that changes with `bpf/layout.h`. Maps of another
  * layout are never reused: new ones are pinned in `maps-next` and filled, the links are turned to
  * programs that use them, and only then does `maps-next` become `maps`. Until then the old programs
- * enforce with the old maps; an agent that dies in between leaves that to its successor. What is no
- * map or no link although it has the name of one is somebody else's: it is reported and not
- * touched. Everything here is named after what it is, so that `bpftool` and a person at night can
- * find it.
+ * enforce with the old maps; an agent that dies in between leaves that to its successor, which
+ * begins anew. What is no map or no link although it has the name of one is somebody else's: it is
+ * reported and not touched. Everything here is named after what it is, so that `bpftool` and a
+ * person at night can find it.
  *
  * @module
  */
 
-import { AttachType } from "../../ffi/bpf/constants.ts";
-import { MapType } from "../../ffi/bpf/constants.ts";
+import { AttachType, MapType } from "../../ffi/bpf/constants.ts";
 import { BpfLink } from "../../ffi/bpf/link.ts";
 import { BpfMap } from "../../ffi/bpf/map.ts";
 import { PinKindError, SyscallError } from "../../ffi/errors.ts";
@@ -100,6 +99,7 @@ export class Pins {
     if (!exists(`${this.root}/maps`) && exists(`${this.root}/maps-next`)) {
       Deno.renameSync(`${this.root}/maps-next`, `${this.root}/maps`);
     }
+    removeTree(`${this.root}/maps-next`);
     removeTree(`${this.root}/maps-old`);
   }
 

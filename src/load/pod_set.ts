@@ -17,7 +17,7 @@ import type { Link } from "../../ffi/linux/links.ts";
 import { netnsIdentity } from "../../ffi/linux/netns.ts";
 import type { LocalPod, Plan } from "../compile/mod.ts";
 import { formatError } from "../errors.ts";
-import { seedConnections } from "./connections.ts";
+import { type KnownPods, seedConnections } from "./connections.ts";
 import { removeFilters } from "./guard.ts";
 import {
   type AttachedPod,
@@ -71,6 +71,13 @@ export class PodSet implements Disposable {
 
   get failures(): ReadonlyMap<string, string> {
     return this.#failures;
+  }
+
+  /** Whose sockets can be looked at, and who of the plan cannot be found. */
+  known(plan: Plan): KnownPods {
+    const held = this.#all();
+    const keys = new Set(held.map(({ key }) => key));
+    return { held, lost: [...plan.localPods.values()].filter(({ key }) => !keys.has(key)) };
   }
 
   /**

@@ -82,7 +82,10 @@ export class Programs implements Disposable {
     return (isLookup ? this.#lookup : this.#steer).program(name);
   }
 
-  /** Deletes the row of a connection, with what it has of a budget: `call` it with the key. */
+  /**
+   * Deletes the row of a connection, with what it has of a budget: `call` it with a `WeftSeenRow`;
+   * 1 if the row was still that one.
+   */
   get forget(): BpfProgram {
     return this.#guard.program("weft_forget");
   }

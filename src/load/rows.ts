@@ -75,7 +75,8 @@ export function planRows(
   room: Room,
   closed: ReadonlySet<string> = new Set(),
 ): PlanRows {
-  const kept = byImportance(plan).slice(0, room.addresses);
+  const addresses = byImportance(plan);
+  const kept = addresses.slice(0, room.addresses);
   const { ports, full } = portRows(plan, kept, room.ports, closed);
   const rows = {
     addresses: new Rows(),
@@ -84,7 +85,7 @@ export function planRows(
     pods: new Rows(),
     veths: new Rows(),
     left: {
-      addresses: byImportance(plan).slice(room.addresses).map(([address]) => address),
+      addresses: addresses.slice(room.addresses).map(([address]) => address),
       closed: full,
       cidrs: plan.cidrs.slice(room.cidrs),
     },

@@ -51,8 +51,8 @@ export class ServiceTables {
       this.#known.delete(id);
     }
     // What was removed may have made the room.
-    const fits = missing.map((entry) => this.#put(keyOf(entry), entry));
-    const count = (wanted: Fit) => fits.filter((fit) => fit === wanted).length;
+    const results = missing.map((entry) => this.#put(keyOf(entry), entry));
+    const count = (fit: Fit) => results.filter((result) => result === fit).length;
     return { absent: count("absent"), refused: count("refused") };
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { REASONS, type RefusalReason } from "../reasons.ts";
+import { REASONS, REFUSAL_REASONS, type RefusalReason } from "../reasons.ts";
 
 /** WEFT_COUNTER_* of `bpf/layout.h`; a test compares. */
 export const COUNTERS = {
@@ -16,7 +16,7 @@ export const COUNTERS = {
   PLAINTEXT_FROM_MESH: 70,
   EVENTS_LOST: 71,
   FALLBACK: 72,
-  /** the first of a row, by reason: events that found the ring full */
+  /** the first of a row, by reason: events for which there was no room */
   LOST: 80,
 } as const;
 export type CounterName = keyof typeof COUNTERS;
@@ -26,7 +26,15 @@ export function counterOf(counters: readonly number[], name: CounterName): numbe
   return counters[COUNTERS[name]] ?? 0;
 }
 
-/** What the kernel refused or dropped for one reason. */
+/** Events of the kernel that nobody could see, by the reasons that have any. */
+export function lostByReason(counters: readonly number[]): Partial<Record<RefusalReason, number>> {
+  const lost = REFUSAL_REASONS.map((reason) =>
+    [reason, counters[COUNTERS.LOST + REASONS[reason].number] ?? 0] as const
+  );
+  return Object.fromEntries(lost.filter(([, count]) => count > 0));
+}
+
+/** What the kernel refused or dropped for one reason: packets, not only those that begin. */
 export function refusedByKernel(counters: readonly number[], reason: RefusalReason): number {
   return counters[REASONS[reason].number] ?? 0;
 }

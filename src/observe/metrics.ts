@@ -8,6 +8,7 @@
  */
 import { Counter, Gauge, Registry } from "prom-client";
 import type { Counter as RelayCounter } from "../relay/mod.ts";
+import { REFUSAL_REASONS } from "../reasons.ts";
 import { VERSION } from "../version.ts";
 import { type CounterName, counterOf } from "./counters.ts";
 import type { Observer } from "./observer.ts";
@@ -97,7 +98,7 @@ function localPodsByMode(view: AgentView): [Labels, number][] {
 function refusalMetrics(page: Page, observer: Observer): void {
   page.counter(
     "weft_refused_total",
-    "What was refused or dropped, by reason and by who did it",
+    "What was refused or dropped, by reason and by who did it; the kernel counts packets",
     observer.refusals().flatMap(({ reason, kernel, relay }): [Labels, number][] => [
       [{ reason, by: "kernel" }, kernel],
       [{ reason, by: "relay" }, relay],
@@ -108,6 +109,11 @@ function refusalMetrics(page: Page, observer: Observer): void {
     [{ by: "kernel" }, lost.kernel],
     [{ by: "relay" }, lost.relay],
   ]);
+  page.counter(
+    "weft_kernel_events_lost_total",
+    "Events of the kernel that nobody could see, by the reason of the refusal",
+    REFUSAL_REASONS.map((reason) => [{ reason }, lost.kernelByReason[reason] ?? 0]),
+  );
 }
 
 /** `verdict` label of weft_connections_total. */

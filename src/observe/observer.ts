@@ -12,7 +12,7 @@ import { REFUSAL_REASONS, type RefusalReason } from "../reasons.ts";
 import type { RelayEvent } from "../relay/mod.ts";
 import { fromKernel, fromRelay } from "./event.ts";
 import { Feed } from "./feed.ts";
-import { counterOf, refusedByKernel } from "./counters.ts";
+import { counterOf, lostByReason, refusedByKernel } from "./counters.ts";
 
 /** Every so often the counters are looked at, so that "in the last minute" has a past. */
 const SAMPLE_INTERVAL_MS = 5000;
@@ -37,6 +37,14 @@ export interface Refusals {
   readonly kernel: number;
   readonly relay: number;
   readonly lastMinute: number;
+}
+
+/** Events that nobody could see. */
+export interface EventsLost {
+  readonly kernel: number;
+  readonly relay: number;
+  /** only reasons that have lost any */
+  readonly kernelByReason: Readonly<Partial<Record<RefusalReason, number>>>;
 }
 
 /** What has been seen since the agent started. */
@@ -97,10 +105,12 @@ export class Observer implements Disposable {
   }
 
   /** Events that nobody could see. */
-  lost(): { kernel: number; relay: number } {
+  lost(): EventsLost {
+    const counters = this.#options.counters();
     return {
-      kernel: counterOf(this.#options.counters(), "EVENTS_LOST"),
+      kernel: counterOf(counters, "EVENTS_LOST"),
       relay: this.#relayLost,
+      kernelByReason: lostByReason(counters),
     };
   }
 

@@ -10,7 +10,7 @@ import type { MeshPolicyObject, Rejection, State, Warning } from "../model/mod.t
 import { VERSION } from "../version.ts";
 import { counterOf } from "./counters.ts";
 import { descriptorProblem, type DescriptorReport, descriptorReport } from "./descriptors.ts";
-import type { Observer, Refusals } from "./observer.ts";
+import type { EventsLost, Observer, Refusals } from "./observer.ts";
 import type {
   AgentView,
   CertificateView,
@@ -41,9 +41,12 @@ export interface StatusReport {
   readonly relay: readonly RelayWorkerView[];
   readonly descriptors: DescriptorReport;
   readonly datapath: DatapathReport;
-  /** only reasons that have happened */
+  /**
+   * Only reasons that have happened. The kernel counts every packet that it drops: what follows a
+   * refusal on the same connection is counted, too.
+   */
   readonly refusals: readonly (Refusals & { readonly total: number })[];
-  readonly eventsLost: { readonly kernel: number; readonly relay: number };
+  readonly eventsLost: EventsLost;
 }
 
 export interface SourceReport {

@@ -8,11 +8,12 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { WeftBudget, WeftConnRow, WeftReason } from "@/bpf/layout.gen.ts";
+import { WeftBudget, WeftReason } from "@/bpf/layout.gen.ts";
 import { BpfMap } from "@/ffi/bpf/map.ts";
-import { withNetns } from "@/ffi/linux/netns.ts";
+import type { AddressEntry } from "@/src/compile/mod.ts";
 import { CONNECTION_LIMITS } from "@/src/limits.ts";
 import { ADDRESSES, TestNode } from "./datapath_fixture.ts";
+import { established, gone, hold, ports } from "./datapath_held.ts";
 import { GuardBench, rowsOf, Tcp, Verdict } from "./datapath_packets.ts";
 
 const [A4] = ADDRESSES.a;
@@ -20,6 +21,13 @@ const [B4] = ADDRESSES.b;
 const OUTSIDE = "10.99.0.9";
 const FAR = "192.0.2.1";
 const { ACK, SYN, RST } = Tcp;
+/** A pod of the mesh on another node. */
+const PEER: AddressEntry = {
+  source: "mesh",
+  mode: "none",
+  where: "remote",
+  flags: { local: false, ports: false, strict: false, host: false },
+};
 
 describe("a pod that opens as many connections as it may", () => {
   it("is refused more, at once, while another pod is served; and gets their place back", async () => {
@@ -123,6 +131,73 @@ describe("a flood of SYNs", () => {
   });
 });
 
+describe("SYNs from elsewhere under the address of a pod", () => {
+  it("spend nothing of what that pod may open", async () => {
+    await using node = await TestNode.create({ limits: { ...CONNECTION_LIMITS, halfOpen: 10 } });
+    node.apply({});
+    using a = new GuardBench(node, "a");
+    using b = new GuardBench(node, "b");
+    const forge = () =>
+      ports(60).filter((sourcePort) => b.gets({ source: A4, target: B4, sourcePort }) !== -1);
+    // In whichever second the pod dials, the forger was there before it.
+    for (let times = 0; times < 3; times++) {
+      assert.ok(forge().length > 0, "the forger is held to a budget");
+      assert.equal(a.sends({ source: A4, target: FAR, sourcePort: 50_000 + times }), Verdict.NEXT);
+    }
+  });
+});
+
+describe("a flood of SYNs from unknown networks", () => {
+  it("refuses nobody of the mesh, be it at the same pod", async () => {
+    await using node = await TestNode.create({ limits: { ...CONNECTION_LIMITS, flood: 10 } });
+    node.apply({}, [], { addresses: new Map([[FAR, PEER]]) });
+    using b = new GuardBench(node, "b");
+    for (let times = 0; times < 3; times++) {
+      const passed = ports(60).filter((_, net) =>
+        b.gets({ source: `198.51.${60 * times + net}.1`, target: B4 }) === Verdict.NEXT
+      );
+      assert.ok(passed.length < 60, "the flood is held to a budget");
+      assert.equal(b.gets({ source: FAR, target: B4, sourcePort: 50_000 + times }), Verdict.NEXT);
+    }
+  });
+});
+
+describe("a budget from which two CPUs have taken the same place", () => {
+  it("has less than nothing taken, which refuses nobody", async () => {
+    await using node = await TestNode.create();
+    node.apply({});
+    using a = new GuardBench(node, "a");
+    using b = new GuardBench(node, "b");
+    assert.equal(a.sends({ source: A4, target: FAR }), Verdict.NEXT);
+    assert.equal(b.gets({ source: FAR, target: B4 }), Verdict.NEXT);
+    for (const name of ["pod_budgets", "budgets"]) {
+      using map = BpfMap.openPinned(`${node.pins}/maps/${name}`);
+      const less = { epoch: 0n, halfOpen: 0, established: 0xffff_ffff, steered: 0xffff_ffff };
+      for (const [key] of map?.entries() ?? []) map?.update(key.slice(), WeftBudget.encode(less));
+    }
+    assert.equal(a.sends({ source: A4, target: FAR, sourcePort: 41_000 }), Verdict.NEXT);
+    await using server = node.serve("b", 8000);
+    assert.equal(await node.dial("outside", B4, 8000), "served");
+    assert.equal(await node.dial("a", B4, 8000), "served");
+    assert.equal(server.peers.length, 2);
+    assert.equal(node.datapath.counters()[WeftReason.MAP_FULL], 0);
+  });
+});
+
+describe("a pod whose relay holds as many connections as it may", () => {
+  it("still opens what needs no relay, and nothing that needs it", async () => {
+    await using node = await TestNode.create({ limits: { ...CONNECTION_LIMITS, steered: 0 } });
+    node.apply({ a: { source: "mesh" }, b: { source: "mesh", mode: "strict" } });
+    await using _server = node.serve("outside", 8000);
+    for (let times = 0; times < 2; times++) { // the first leaves the budget
+      assert.equal(await node.dial("a", OUTSIDE, 8000), "served");
+    }
+    node.inNode(() => node.datapath.hold(5000)); // a relay is expected, for which others wait
+    assert.equal(await node.dial("a", B4, 8000), "refused");
+    assert.equal(node.datapath.counters()[WeftReason.MAP_FULL], 1);
+  });
+});
+
 describe("a pod that sends datagrams to ever new peers", () => {
   it("is held to its budget when it is STRICT, and takes no rows when it is not", async () => {
     await using node = await TestNode.create({ limits: { ...CONNECTION_LIMITS, halfOpen: 10 } });
@@ -140,73 +215,3 @@ describe("a pod that sends datagrams to ever new peers", () => {
     assert.equal(rowsOf(node, "datagrams").length, passed);
   });
 });
-
-describe("a connection that ended without a word", () => {
-  it("is swept with its row, and its place is given back", async () => {
-    await using node = await TestNode.create();
-    node.apply({});
-    await using _server = node.serve("b", 8000);
-    using b = new GuardBench(node, "b");
-    const there = { source: FAR, target: B4 };
-    b.gets(there);
-    b.sends({ source: B4, target: FAR, sourcePort: 8000, targetPort: 40_000, flags: SYN | ACK });
-    b.gets({ ...there, flags: ACK, ack: 1 });
-    assert.deepEqual(established(node), [1]);
-    age(node);
-    node.datapath.sweep();
-    assert.equal(rowsOf(node, "connections").length, 0);
-    assert.deepEqual(established(node), [0]);
-  });
-});
-
-/** Rows of `connections` that each pod's budget counts, without budgets never used for them. */
-function established(node: TestNode): number[] {
-  const budgets = rowsOf(node, "pod_budgets").map(([, value]) => WeftBudget.decode(value));
-  return budgets.map((budget) => budget.established).sort().slice(-1);
-}
-
-/** Makes every connection look as if nothing had come for an hour. */
-function age(node: TestNode): void {
-  using map = BpfMap.openPinned(`${node.pins}/maps/connections`);
-  assert.ok(map);
-  for (const [key, value] of map.entries()) {
-    map.update(key.slice(), WeftConnRow.encode({ ...WeftConnRow.decode(value), touchedNs: 0n }));
-  }
-}
-
-function ports(count: number): number[] {
-  return Array.from({ length: count }, (_, index) => 40_000 + index);
-}
-
-/** A connection that stays open, greeted by the server: so both ends' rows are there. */
-async function hold(node: TestNode, from: string, hostname: string): Promise<Disposable> {
-  const connecting = withNetns(node.space(from).fd, () => {
-    const child = new Deno.Command("nc", {
-      args: ["-w", "30", hostname, "8000"],
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "null",
-    });
-    return { child: child.spawn() };
-  });
-  const { child } = connecting;
-  const reader = child.stdout.getReader();
-  const { value } = await reader.read();
-  assert.ok(value, `${from} is greeted by ${hostname}`);
-  return {
-    [Symbol.dispose]: () => {
-      child.kill("SIGKILL");
-      void child.stdin.abort().catch(() => {});
-      void reader.cancel().catch(() => {});
-    },
-  };
-}
-
-/** Waits until no more than `count` connections are left: the kernel announces that to nobody. */
-async function gone(node: TestNode, count: number): Promise<void> {
-  const deadline = performance.now() + 5000;
-  while (rowsOf(node, "connections").length > count) {
-    assert.ok(performance.now() < deadline, "connections never ended");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}

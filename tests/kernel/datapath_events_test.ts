@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
+  WEFT_DROPS_MAX,
   WEFT_UNHEARD_MAX,
   WeftCounter,
   type WeftEvent,
@@ -33,8 +34,8 @@ describe("a ring of events that nobody reads", () => {
       b.gets({ source: ADDRESSES.a[0], target: B4, sourcePort: port });
     }
     const events = await readAll(node);
-    const lost = node.datapath.lostEvents();
     const counters = node.datapath.counters();
+    const lost = lostOf(node);
     const told = (reason: number) => events.filter((event) => event.reason === reason).length;
     const { SPOOFED, MTLS_REQUIRED } = WeftReason;
     assert.equal(counters[SPOOFED], spoofed);
@@ -44,6 +45,27 @@ describe("a ring of events that nobody reads", () => {
     assert.equal(told(MTLS_REQUIRED) + (lost[MTLS_REQUIRED] ?? 0), refused);
     assert.equal(counters[WeftCounter.EVENTS_LOST], spoofed + refused - events.length);
     assert.equal(lost.reduce((sum, count) => sum + count, 0), counters[WeftCounter.EVENTS_LOST]);
+  });
+});
+
+describe("a flood of what is dropped", () => {
+  it("is told in part, counted in full, and leaves what is refused its own events", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    using b = new GuardBench(node, "b");
+    const attempts = 8 * WEFT_DROPS_MAX;
+    for (let sourcePort = 1; sourcePort <= attempts; sourcePort++) {
+      b.gets({ source: B4, target: B4, sourcePort });
+    }
+    b.gets({ source: ADDRESSES.a[0], target: B4 });
+    const events = await readAll(node);
+    const told = (reason: number) => events.filter((event) => event.reason === reason).length;
+    const { SPOOFED, MTLS_REQUIRED } = WeftReason;
+    const dropped = told(SPOOFED);
+    assert.ok(dropped >= WEFT_DROPS_MAX && dropped < attempts, `${dropped} told`);
+    assert.equal(node.datapath.counters()[SPOOFED], attempts);
+    assert.equal(dropped + (lostOf(node)[SPOOFED] ?? 0), attempts);
+    assert.equal(told(MTLS_REQUIRED), 1);
   });
 });
 
@@ -70,6 +92,11 @@ describe("what was allowed", () => {
     assert.equal(node.datapath.counters()[WeftCounter.DIRECT], 2 * attempts);
   });
 });
+
+/** Events that found no room, by reason. */
+function lostOf(node: TestNode): number[] {
+  return node.datapath.counters().slice(WeftCounter.LOST, WeftCounter.MAX);
+}
 
 /** Everything that waits in the ring. */
 async function readAll(node: TestNode, isHeard?: () => boolean): Promise<WeftEvent[]> {

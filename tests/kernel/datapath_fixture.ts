@@ -8,6 +8,7 @@
  * @module
  */
 
+import assert from "node:assert/strict";
 import { withNetns } from "@/ffi/linux/netns.ts";
 import { mountBpf, unmount } from "@/ffi/linux/filesystem.ts";
 import {
@@ -24,7 +25,7 @@ import {
 } from "@/src/compile/mod.ts";
 import { Datapath, type DatapathOptions, removeDatapath } from "@/src/load/mod.ts";
 import { openLog } from "@/src/log.ts";
-import { run, TestCgroup, TestNetns } from "./ffi_fixture.ts";
+import { eventually, run, TestCgroup, TestNetns } from "./ffi_fixture.ts";
 
 /** What a test says of one pod. */
 export interface PodWish {
@@ -34,6 +35,8 @@ export interface PodWish {
   readonly ports?: Readonly<Record<number, ModeClass>>;
   /** The plan does not have it. */
   readonly absent?: boolean;
+  /** The plan says that its namespace is where none is. */
+  readonly lost?: boolean;
 }
 
 /** How the datapath is opened. */
@@ -88,6 +91,7 @@ export class TestNode implements AsyncDisposable {
     }
     await wire(spaces);
     const cgroup = stack.use(new TestCgroup());
+    stack.defer(() => eventually("what was killed is gone", () => isEmpty(cgroup)));
     stack.use(joinCgroup(cgroup.path));
     const directory = await Deno.makeTempDir({ prefix: "weft-datapath-" });
     stack.defer(() => Deno.remove(directory));
@@ -240,6 +244,15 @@ export class TestServer implements AsyncDisposable {
   }
 }
 
+/** Waits until a server has got `text`. */
+export async function received(list: readonly string[], text: string): Promise<void> {
+  const deadline = performance.now() + 5000;
+  while (!list.join("").includes(text)) {
+    assert.ok(performance.now() < deadline, `never received ${text}: ${list}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 async function wire(spaces: ReadonlyMap<string, TestNetns>): Promise<void> {
   const node = spaceOf(spaces, "node").name;
   const script = [
@@ -266,6 +279,11 @@ function spaceOf(spaces: ReadonlyMap<string, TestNetns>, name: string): TestNetn
   const space = spaces.get(name);
   if (!space) throw new Error(`No namespace "${name}"`);
   return space;
+}
+
+/** Whether no process is in a cgroup, not even one that is dying. */
+function isEmpty({ path }: TestCgroup): boolean {
+  return Deno.readTextFileSync(`${path}/cgroup.events`).includes("populated 0");
 }
 
 /** Moves this process into a cgroup, and back. */
@@ -298,7 +316,8 @@ function planOf(
     const strict = mode === "strict" || Object.values(overrides).includes("strict");
     const hasPorts = Object.keys(overrides).length > 0;
     const flags = { local: true, ports: hasPorts, strict, host: false };
-    localPods.set(key, { key, addresses: PODS[name], netns: netnsOf(name), source });
+    const netns = wishes[name]?.lost ? "/run/netns/weft-lost" : netnsOf(name);
+    localPods.set(key, { key, addresses: PODS[name], netns, source });
     for (const address of PODS[name]) {
       addresses.set(address, { source, mode, where, flags, pod: key });
       for (const [text, override] of Object.entries(overrides)) {

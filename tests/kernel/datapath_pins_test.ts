@@ -1,4 +1,3 @@
-// deno-lint-ignore-file no-await-in-loop -- one step at a time, to name the one that fails
 /**
  * What an agent finds pinned and did not make: maps of an older layout, the remains of an agent
  * that died while it replaced them, and things that somebody else has put under names of weft.
@@ -15,7 +14,7 @@ import { BpfMap } from "@/ffi/bpf/map.ts";
 import { BpfProgram } from "@/ffi/bpf/program.ts";
 import { withNetns } from "@/ffi/linux/netns.ts";
 import { removeDatapath } from "@/src/load/mod.ts";
-import { ADDRESSES, TestNode } from "./datapath_fixture.ts";
+import { ADDRESSES, received, TestNode } from "./datapath_fixture.ts";
 
 const [B4] = ADDRESSES.b;
 const STRICT = { b: { source: "mesh", mode: "strict" } } as const;
@@ -95,6 +94,17 @@ describe("pins of another layout", () => {
     assert.deepEqual(server.peers, []);
   });
 
+  it("are forgotten when those of before fit again", async () => {
+    await using node = await TestNode.create();
+    node.apply(STRICT);
+    makeOld(node);
+    node.restart();
+    assert.deepEqual(directories(node), ["links", "maps", "maps-next"]);
+    makeOld(node); // twice is not at all
+    node.restart();
+    assert.deepEqual(directories(node), ["links", "maps"]);
+  });
+
   it("go with everything else when weft is removed", async () => {
     await using node = await TestNode.create();
     node.apply(STRICT);
@@ -172,8 +182,9 @@ describe("what somebody else has pinned under a name of weft", () => {
 /** Makes the pins those of another version. */
 function makeOld(node: TestNode): void {
   using layout = BpfMap.openPinned(`${node.pins}/maps/layout`);
-  layout?.update(U32.encode(0), U64.encode(LAYOUT_FINGERPRINT ^ 1n));
-  assert.notEqual(layoutOf(node), LAYOUT_FINGERPRINT);
+  const before = layoutOf(node) ?? assert.fail("no layout");
+  layout?.update(U32.encode(0), U64.encode(before ^ 1n));
+  assert.notEqual(layoutOf(node), before);
 }
 
 function layoutOf(node: TestNode): bigint | undefined {
@@ -249,13 +260,4 @@ async function talk(node: TestNode, from: string, address: string): Promise<Talk
       void reader.cancel().catch(() => {});
     },
   };
-}
-
-/** Waits until a server has got `text`. */
-async function received(list: readonly string[], text: string): Promise<void> {
-  const deadline = performance.now() + 5000;
-  while (!list.join("").includes(text)) {
-    assert.ok(performance.now() < deadline, `never received ${text}: ${list}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }

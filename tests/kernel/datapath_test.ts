@@ -13,7 +13,7 @@ import { AttachType } from "@/ffi/bpf/constants.ts";
 import { BpfLink, queryTcx } from "@/ffi/bpf/link.ts";
 import { BpfObject } from "@/ffi/bpf/object.ts";
 import { removeDatapath } from "@/src/load/mod.ts";
-import { ADDRESSES, TestNode } from "./datapath_fixture.ts";
+import { ADDRESSES, received, TestNode } from "./datapath_fixture.ts";
 import { compileFixture, run } from "./ffi_fixture.ts";
 
 const BOTH = ADDRESSES.b;
@@ -247,13 +247,4 @@ interface Held extends Disposable {
   say(text: string): Promise<void>;
   /** Resolves when the connection is over. */
   readonly ended: Promise<number>;
-}
-
-/** Waits until a server has got `text`. */
-async function received(list: readonly string[], text: string): Promise<void> {
-  const deadline = performance.now() + 5000;
-  while (!list.join("").includes(text)) {
-    assert.ok(performance.now() < deadline, `never received ${text}: ${list}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
