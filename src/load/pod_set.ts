@@ -37,7 +37,9 @@ const SLOTS_MAX = 1023;
 export class PodSet implements Disposable {
   readonly #hooks: PodHooks;
   readonly #attached = new Map<string, AttachedPod>();
-  readonly #failures = new Map<string, string>();
+  /** Why a pod could not be found at the last look, and why its programs could not be attached. */
+  readonly #unfound = new Map<string, string>();
+  readonly #unattached = new Map<string, string>();
   /** Pods without room for their rows. */
   readonly #surplus = new Map<string, AttachedPod>();
   /** Cookie -> slot, as the kernel has it. */
@@ -70,7 +72,7 @@ export class PodSet implements Disposable {
   }
 
   get failures(): ReadonlyMap<string, string> {
-    return this.#failures;
+    return new Map([...this.#unattached, ...this.#unfound]);
   }
 
   /** Whose sockets can be looked at, and who of the plan cannot be found. */
@@ -89,20 +91,23 @@ export class PodSet implements Disposable {
       const print = JSON.stringify([pod.netns, pod.addresses]);
       const known = this.#attached.get(pod.key) ?? this.#surplus.get(pod.key);
       const isSettled = !this.#surplus.has(pod.key) || !this.#hasRoom;
-      if (known?.print === print && isSettled && stillThere(known, links)) continue;
+      if (known?.print === print && isSettled && stillThere(known, links)) {
+        this.#unfound.delete(pod.key);
+        continue;
+      }
       try {
         const found = findPod(pod, links);
         if (known) this.#drop(known, found.cookie);
         this.#take({ key: pod.key, slot: this.#slotOf(found), print, ...found });
-        this.#failures.delete(pod.key);
+        this.#unfound.delete(pod.key);
         changed = true;
       } catch (error) {
         // What is attached stays: a pod that cannot be found for a moment must not be let go.
-        this.#failures.set(pod.key, formatError(error));
+        this.#unfound.set(pod.key, formatError(error));
       }
     }
-    for (const key of this.#failures.keys()) {
-      if (!plan.localPods.has(key)) this.#failures.delete(key);
+    for (const faults of [this.#unfound, this.#unattached]) {
+      for (const key of faults.keys()) if (!plan.localPods.has(key)) faults.delete(key);
     }
     return changed;
   }
@@ -117,8 +122,9 @@ export class PodSet implements Disposable {
           seedConnections(pod, plan, connections, revision);
         }
         attachPod(pod, this.#hooks);
+        this.#unattached.delete(pod.key);
       } catch (error) {
-        this.#failures.set(pod.key, formatError(error));
+        this.#unattached.set(pod.key, formatError(error));
       }
     }
     this.#seedsAll = false;
@@ -130,7 +136,7 @@ export class PodSet implements Disposable {
    */
   release(plan: Plan): void {
     for (const pod of this.#all()) if (!plan.localPods.has(pod.key)) this.#drop(pod);
-    const deadOnly = this.#failures.size > 0;
+    const deadOnly = this.failures.size > 0;
     const used = new Set(this.#all().map(({ slot }) => slot));
     const { pins } = this.#hooks;
     for (const slot of pins.linkedSlots()) if (!used.has(slot)) detachSlot(slot, pins, deadOnly);
@@ -147,9 +153,10 @@ export class PodSet implements Disposable {
   wouldChange(plan: Plan, links: readonly Link[]): boolean {
     if (this.#surplus.size > 0 && this.#hasRoom) return true;
     // Once it is known that a pod cannot be found, nothing changes until it can.
-    const settled = this.#all().filter(({ key }) => !this.#failures.has(key));
+    const { failures } = this;
+    const settled = this.#all().filter(({ key }) => !failures.has(key));
     if (settled.some((pod) => !stillThere(pod, links))) return true;
-    for (const key of this.#failures.keys()) {
+    for (const key of failures.keys()) {
       const pod = plan.localPods.get(key);
       if (pod && canBeFound(pod, links)) return true;
     }

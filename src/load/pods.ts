@@ -137,11 +137,16 @@ export function attachPod(pod: AttachedPod, hooks: PodHooks): void {
 
 /**
  * Whether the guard stands first in both directions of the pod's veth, and the lookup link lives.
+ * A pin that cannot be opened is nothing in place: attaching says what is wrong with it.
  */
 export function isInPlace(pod: AttachedPod, { pins, guard }: PodHooks): boolean {
-  using link = BpfLink.openPinned(pins.podLink(pod.slot, "lookup"));
-  return link !== undefined && isLookupOf(link, pod) &&
-    DIRECTIONS.every((direction) => guard.isInPlace(placeOf(pod, direction)));
+  try {
+    using link = BpfLink.openPinned(pins.podLink(pod.slot, "lookup"));
+    return link !== undefined && isLookupOf(link, pod) &&
+      DIRECTIONS.every((direction) => guard.isInPlace(placeOf(pod, direction)));
+  } catch {
+    return false;
+  }
 }
 
 /** Takes the links of a slot off their hooks; with `deadOnly`, those whose hook is gone. */

@@ -107,6 +107,19 @@ describe("the guard", () => {
     assert.equal(await node.dial("outside", BOTH[0], 8000), "served");
   });
 
+  it("is missed only until it is there again", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    const pin = `${node.pins}/links/pod-1-lookup`;
+    Deno.removeSync(pin);
+    Deno.mkdirSync(pin); // in the way
+    node.inNode(() => node.datapath.repair());
+    assert.equal(node.datapath.failures.size, 1);
+    Deno.removeSync(pin);
+    node.inNode(() => node.datapath.repair());
+    assert.deepEqual([...node.datapath.failures], []);
+  });
+
   it("tells once of a pod that has lost its interface, however often it is tried", async () => {
     await using node = await TestNode.create();
     node.apply({ b: { source: "mesh", mode: "strict" } });
