@@ -99,7 +99,7 @@ describe("the life of an agent", { timeout: 120_000 }, () => {
     await beat.went(10);
     const { failed, first, served = 0, elapsedMs = 0 } = await beat.end();
     assert.equal(failed, 0, first);
-    assert.ok(served >= 30, `${served} were served`);
+    assert.ok(served > 20, `${served} were served`);
     assert.ok(elapsedMs > 300, "nobody had to wait");
     await checkInForce();
   });

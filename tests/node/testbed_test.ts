@@ -183,12 +183,10 @@ describe("the agents of a testbed", () => {
   it("are ready when it is, make Services work, and can be killed and started again", async () => {
     await using bed = await Testbed.up({ nodes: 2 });
     await bed.apply(`${SEED}/backend.yaml`, `${SEED}/frontend.yaml`);
-    await poll(async () => {
-      const { stdout } = await bed.weft("node-2", ["status"]);
-      return /^\s+default\/frontend-/m.test(stdout);
+    await poll(async () => { // applied is written; in force it is when the agents have read it
+      const page = await bed.exec("default/frontend", ["curl", "-s", "-m", "5", "http://backend"]);
+      return /Server name: backend-/.test(page.stdout);
     });
-    const page = await bed.exec("default/frontend", ["curl", "-s", "-m", "5", "http://backend"]);
-    assert.match(page.stdout, /Server name: backend-/);
     await bed.kill("node-1", "KILL");
     assert.equal((await bed.weft("node-1", ["status"])).code, 3);
     assert.equal((await bed.weft("node-2", ["status"])).code, 0);
