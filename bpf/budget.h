@@ -30,7 +30,7 @@ static __always_inline void pay_as_outsider(struct weft_addr *payer, const struc
 	if (addr_is_v4(source)) {
 		payer->word[3] &= bpf_htonl(0xffffff00);
 	} else {
-		payer->word[2] = 0;
+		payer->word[2] = 0xffffffff; /* else ::/64 would be nobody, who has no bounds */
 		payer->word[3] = 0;
 	}
 }

@@ -106,7 +106,7 @@ static __always_inline int syn_to_pod(struct __sk_buff *skb, const struct packet
 	__u8 verdict;
 
 	/* A live connection's business: TCP answers with a challenge. One that the plan no longer
-	 * allows, or whose socket may be gone, is judged anew. */
+	 * allows is judged anew. */
 	if (known && known->state == WEFT_STATE_NODE && !node)
 		return deny(p, WEFT_HOOK_TO_POD, WEFT_REASON_SPOOFED);
 	if (known && known->state != WEFT_STATE_REFUSE && still_allowed(known, key, revision))

@@ -85,8 +85,6 @@ export const LIBSSL = {
   SSL_write: { parameters: ["pointer", "buffer", "i32"], result: "i32" },
   // int SSL_shutdown(SSL *ssl);
   SSL_shutdown: { parameters: ["pointer"], result: "i32" },
-  // int SSL_get_shutdown(const SSL *ssl);
-  SSL_get_shutdown: { parameters: ["pointer"], result: "i32" },
   // OSSL_HANDSHAKE_STATE SSL_get_state(const SSL *ssl);
   SSL_get_state: { parameters: ["pointer"], result: "i32" },
   // void SSL_get0_alpn_selected(const SSL *ssl, const unsigned char **data, unsigned int *len);
@@ -105,8 +103,6 @@ export const LIBSSL = {
   SSL_get0_peer_certificate: { parameters: ["pointer"], result: "pointer" },
   // STACK_OF(X509) *SSL_get_peer_cert_chain(const SSL *ssl); on a server without the leaf
   SSL_get_peer_cert_chain: { parameters: ["pointer"], result: "pointer" },
-  // const char *SSL_get_version(const SSL *ssl);
-  SSL_get_version: { parameters: ["pointer"], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 export const LIBCRYPTO = {
@@ -154,8 +150,6 @@ export const LIBCRYPTO = {
   X509_STORE_new: { parameters: [], result: "pointer" },
   // int X509_STORE_add_cert(X509_STORE *store, X509 *x);
   X509_STORE_add_cert: { parameters: ["pointer", "pointer"], result: "i32" },
-  // int X509_STORE_set_flags(X509_STORE *store, unsigned long flags);
-  X509_STORE_set_flags: { parameters: ["pointer", "u64"], result: "i32" },
   // void X509_STORE_free(X509_STORE *store);
   X509_STORE_free: { parameters: ["pointer"], result: "void" },
   // X509_STORE_CTX *X509_STORE_CTX_new(void);

@@ -17,8 +17,8 @@ node gets an issuer of its own, an intermediate that the others accept for that 
 whoever steals it can impersonate those pods and no others. A node issuer lives 7 days.
 
 Setting up three nodes:
-  weft ca init --ca-dir /root/ca                             on the machine that keeps the root
-  weft ca issue-node node-a --ca-dir /root/ca --out ./node-a
+  weft ca init --ca-dir /srv/weft-ca                         on the machine that keeps the root
+  weft ca issue-node node-a --ca-dir /srv/weft-ca --out ./node-a
   scp -r ./node-a/. node-a:/var/lib/weft/                    the same for node-b and node-c
 A single node needs none of this: \`weft run\` makes its own root on first start.
 `;

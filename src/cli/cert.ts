@@ -26,7 +26,7 @@ Neither is renewed by itself: run the command again in time.
 Examples:
   weft cert issue --pod default/frontend --out /run/frontend-tls
   curl --cert tls.crt --key tls.key --cacert ca.crt https://backend:80
-  weft cert issue --external billing --lifetime 7d --ca-dir /root/ca --out ./billing
+  weft cert issue --external billing --lifetime 7d --ca-dir /srv/weft-ca --out ./billing
 `;
 
 const INSPECT_HELP = `

@@ -60,13 +60,13 @@ async function uninstall(options: UninstallOptions, env: CliEnv): Promise<void> 
   const { lockPins, readRecord } = await import("../observe/mod.ts");
   const places = placesOf(options, readRecord(runDirectory));
   if (await stopAgent(runDirectory, env.signal)) say("ended the agent");
+  using _pins = lockPins(places.bpffs); // an agent with another run directory may rule by them
   if (places.node !== undefined && places.nodesDirectory !== undefined) {
     const { withdrawNode } = await import("../watch/mod.ts");
     await withdrawNode(places.nodesDirectory, places.node);
     say(`withdrew node "${places.node}" from ${places.nodesDirectory}`);
   }
   const { removeDatapath } = await import("../load/mod.ts");
-  using _pins = lockPins(places.bpffs); // an agent with another run directory may rule by them
   const removed = removeDatapath(places.bpffs);
   say(
     removed ? `removed programs, maps and pins in ${places.bpffs}` : `no pins in ${places.bpffs}`,

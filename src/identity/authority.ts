@@ -195,7 +195,8 @@ export class Authority implements AsyncDisposable {
             ),
           );
         } else if (nodeUid !== nodeName) {
-          return this.#report("uid", foreignUid(this.#views.issuer, uid));
+          const { stateDirectory } = this.#config;
+          return this.#report("uid", foreignUid(this.#views.issuer, uid, stateDirectory));
         }
         this.#report("uid", undefined);
       } catch (error) {

@@ -11,13 +11,7 @@
 
 import { CertificateError } from "../errors.ts";
 import { parseSpiffeId, principalOf, trustDomainFault, trustDomainIdOf } from "../model/mod.ts";
-import {
-  isValidAt,
-  LIFETIME_MS_MIN,
-  ROOT_LIFETIME_MS,
-  SIGNER_BACKDATE_MS,
-  validityWithin,
-} from "./lifetimes.ts";
+import { isValidAt, LIFETIME_MS_MIN, ROOT_LIFETIME_MS, validityWithin } from "./lifetimes.ts";
 import { ORGANIZATION, readIssuer, signingTrustDomain } from "./svid_rules.ts";
 import { type Certificate, encodeCertificates, formatName } from "./x509/certificate.ts";
 import { exportKeyPem, generateKeyPair, signCertificate, type Signer } from "./x509/sign.ts";
@@ -68,11 +62,7 @@ export async function issueRoot(trustDomain: string, nowMs: number): Promise<Iss
     subject: { organization: ORGANIZATION.root, commonName: trustDomain },
     usage: "root",
     uri: trustDomainIdOf(trustDomain),
-    ...validityWithin(null, {
-      nowMs,
-      lifetimeMs: ROOT_LIFETIME_MS,
-      backdateMs: SIGNER_BACKDATE_MS,
-    }),
+    ...validityWithin(null, { nowMs, lifetimeMs: ROOT_LIFETIME_MS, isSigner: true }),
   }, { self: pair.privateKey });
   return { certificate, key: pair.privateKey, keyPem: await exportKeyPem(pair.privateKey) };
 }
@@ -101,7 +91,7 @@ export async function issueIntermediate(
     },
     usage: "intermediate",
     uri: trustDomainIdOf(trustDomain),
-    ...validityWithin(root.certificate, { nowMs, lifetimeMs, backdateMs: SIGNER_BACKDATE_MS }),
+    ...validityWithin(root.certificate, { nowMs, lifetimeMs, isSigner: true }),
   }, root);
   return { certificate, key: pair.privateKey, keyPem: await exportKeyPem(pair.privateKey) };
 }

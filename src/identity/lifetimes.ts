@@ -2,9 +2,9 @@
  * When certificates begin, end and are renewed. Pure: time and chance are arguments.
  *
  * In: now, a lifetime, the validity of the signer. Out: instants in milliseconds since the epoch.
- * Invariant: nothing outlives its signer, and everything is due for renewal with half of its life
- * left. That half is the grace of the mesh: an outage of the root's machine may last 3.5 days, of
- * an agent's clock source 30 minutes, before anything expires; after it, nothing is graced.
+ * Invariant: nothing outlives its signer, and everything is due for renewal with about half of its
+ * life left. That half is the grace of the mesh: an outage of the root's machine may last four
+ * days, of an agent's clock source 27 minutes, before anything expires; then nothing is graced.
  *
  * @module
  */
@@ -40,6 +40,9 @@ export const BACKDATE_MS = 5 * MINUTE_MS;
  */
 export const SIGNER_BACKDATE_MS = DAY_MS;
 
+/** Of a short life it is less, or the signer were due for renewal from the start. */
+const SIGNER_BACKDATE_SHARE = 1 / 7;
+
 /** Share of a lifetime by which renewals are spread, so that a node's pods do not renew at once. */
 const JITTER = 0.1;
 
@@ -52,14 +55,18 @@ export interface Validity {
 /** The validity of what is issued now; back-dated, and never outside the signer's own. */
 export function validityWithin(
   signer: Validity | null,
-  { nowMs, lifetimeMs, backdateMs = BACKDATE_MS }: {
+  { nowMs, lifetimeMs, isSigner = false }: {
     readonly nowMs: number;
     readonly lifetimeMs: number;
-    readonly backdateMs?: number;
+    /** what is issued signs others */
+    readonly isSigner?: boolean;
   },
 ): Validity {
-  const notBeforeMs = Math.max(nowMs - backdateMs, signer?.notBeforeMs ?? -Infinity);
   const notAfterMs = Math.min(nowMs + lifetimeMs, signer?.notAfterMs ?? Infinity);
+  const backdateMs = isSigner
+    ? Math.min(SIGNER_BACKDATE_MS, (notAfterMs - nowMs) * SIGNER_BACKDATE_SHARE)
+    : BACKDATE_MS;
+  const notBeforeMs = Math.max(nowMs - backdateMs, signer?.notBeforeMs ?? -Infinity);
   return { notBeforeMs, notAfterMs };
 }
 
@@ -72,7 +79,7 @@ export function svidRenewalMs(
   return issuedMs + lifetimeMs * (0.5 + JITTER * (random - 0.5));
 }
 
-/** When a signing certificate is renewed: at half of its life. */
+/** When a signing certificate is renewed: in the middle of its validity. */
 export function issuerRenewalMs({ notBeforeMs, notAfterMs }: Validity): number {
   return notBeforeMs + (notAfterMs - notBeforeMs) / 2;
 }

@@ -112,10 +112,11 @@ export async function describeCredentials(
 }
 
 /** What to tell the operator of a node that was made anew under the same name. */
-export function foreignUid(issuer: NodeIssuerView, uid: string): string {
+export function foreignUid(issuer: NodeIssuerView, uid: string, stateDirectory: string): string {
   return `The node issuer is of a Node with UID "${issuer.nodeUid}": this one has "${uid}", so ` +
     `peers refuse it; on the machine that has the root run ` +
-    `"weft ca issue-node ${issuer.nodeName} --uid ${uid} --ca-dir DIR --out OUT"`;
+    `"weft ca issue-node ${issuer.nodeName} --uid ${uid} --ca-dir DIR --out OUT" and copy OUT to ` +
+    `"${stateDirectory}"`;
 }
 
 /** What to tell the operator of a node that cannot renew its issuer itself. */

@@ -40,8 +40,8 @@ export interface GuardPlace {
 export interface GuardHooks {
   /** Puts the guard first, or finds it there. At no moment is there none, once there was one. */
   attach(place: GuardPlace, copies: GuardCopies): void;
-  /** Whether it stands first. */
-  isInPlace(place: GuardPlace): boolean;
+  /** Whether it stands first: one of the copies, or the program of its link. */
+  isInPlace(place: GuardPlace, copies: GuardCopies): boolean;
 }
 
 /** The way of this kernel. */
@@ -101,8 +101,9 @@ class ClsactHooks implements GuardHooks {
     if (queryClsact(place) !== copies[0].info.id) attachClsact(copies[0], place);
   }
 
-  isInPlace({ ifindex, direction }: GuardPlace): boolean {
-    return queryClsact(clsactPlace(ifindex, direction)) !== undefined;
+  isInPlace({ ifindex, direction }: GuardPlace, copies: GuardCopies): boolean {
+    const first = queryClsact(clsactPlace(ifindex, direction));
+    return copies.some((program) => program.info.id === first);
   }
 }
 

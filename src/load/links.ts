@@ -7,7 +7,7 @@
 import { BpfLink } from "../../ffi/bpf/link.ts";
 import type { BpfProgram } from "../../ffi/bpf/program.ts";
 import { Errno } from "../../ffi/errno.ts";
-import { SyscallError } from "../../ffi/errors.ts";
+import { PinKindError, SyscallError } from "../../ffi/errors.ts";
 
 /** What a pinned link must be attached to, and how to make it. */
 export interface PinnedHook {
@@ -29,6 +29,18 @@ export function keepLink({ path, program, matches, attach }: PinnedHook): void {
   }
   using link = attach();
   link.pin(path);
+}
+
+/** The link at `path`; undefined where there is none, or something else. */
+export function openLink(path: string): BpfLink | undefined {
+  try {
+    return BpfLink.openPinned(path);
+  } catch (error) {
+    if (error instanceof PinKindError) return undefined;
+    // What the kernel says of a directory, and of any file that is not pinned.
+    if (error instanceof SyscallError && error.errno === Errno.EACCES) return undefined;
+    throw error;
+  }
 }
 
 /** False when the hook's owner is gone. */

@@ -24,7 +24,7 @@ import {
   type GuardHooks,
   type GuardPlace,
 } from "./guard.ts";
-import { isSevered, keepLink } from "./links.ts";
+import { isSevered, keepLink, openLink } from "./links.ts";
 import type { Pins } from "./pins.ts";
 import { addressBytes } from "./rows.ts";
 
@@ -139,21 +139,26 @@ export function attachPod(pod: AttachedPod, hooks: PodHooks): void {
  * Whether the guard stands first in both directions of the pod's veth, and the lookup link lives.
  * A pin that cannot be opened is nothing in place: attaching says what is wrong with it.
  */
-export function isInPlace(pod: AttachedPod, { pins, guard }: PodHooks): boolean {
+export function isInPlace(pod: AttachedPod, { pins, programs, guard }: PodHooks): boolean {
   try {
     using link = BpfLink.openPinned(pins.podLink(pod.slot, "lookup"));
     return link !== undefined && isLookupOf(link, pod) &&
-      DIRECTIONS.every((direction) => guard.isInPlace(placeOf(pod, direction)));
+      DIRECTIONS.every((direction) =>
+        guard.isInPlace(placeOf(pod, direction), programs[direction])
+      );
   } catch {
     return false;
   }
 }
 
-/** Takes the links of a slot off their hooks; with `deadOnly`, those whose hook is gone. */
+/**
+ * Takes the links of a slot off their hooks; with `deadOnly`, those whose hook is gone. What is no
+ * link is somebody else's and stays: ours went off its hook with its pin.
+ */
 export function detachSlot(slot: number, pins: Pins, deadOnly = false): void {
   for (const hook of ["from", "to", "lookup"] as const) {
     const path = pins.podLink(slot, hook);
-    using link = BpfLink.openPinned(path);
+    using link = openLink(path);
     if (!link || (deadOnly && !isSevered(link))) continue;
     link.detach();
     Deno.removeSync(path);

@@ -119,16 +119,17 @@ export class LocalPod extends Waiter implements Disposable {
     this.#shop = shop;
     this.key = pod.key;
     this.netnsCookie = pod.netnsCookie;
-    this.#netns = duplicate(pod.netnsFd, `netns of ${pod.key}`);
+    using parts = new DisposableStack(); // what is there already, when the rest fails
+    this.#netns = parts.use(duplicate(pod.netnsFd, `netns of ${pod.key}`));
     if (netnsCookie(this.#netns) !== pod.netnsCookie) { // an old snapshot, an old number
-      this.#netns.close();
       throw new TypeError(`Cannot serve pod "${pod.key}": its namespace is gone`);
     }
-    const open = () => withNetns(this.#netns, openListener);
-    this.#listeners = [
-      new Listener(shop, open(), "outbound", worker, (fd) => acceptOutbound(shop, this, fd)),
-      new Listener(shop, open(), "inbound", worker, (fd) => acceptInbound(shop, this, fd)),
-    ];
+    const listen = (direction: Direction, take: typeof acceptInbound) => {
+      const fd = withNetns(this.#netns, openListener);
+      return parts.use(new Listener(shop, fd, direction, worker, (raw) => take(shop, this, raw)));
+    };
+    this.#listeners = [listen("outbound", acceptOutbound), listen("inbound", acceptInbound)];
+    parts.move();
   }
 
   /** Tells the kernel where the listeners are. */
@@ -162,20 +163,23 @@ export class LocalPod extends Waiter implements Disposable {
   }
 
   /**
-   * A socket in the pod's namespace, of the family of `target`; a negative error number without
-   * one.
+   * A socket in the pod's namespace, of the family of `target`, that `mark` has told the kernel of;
+   * a negative error number without one.
    */
-  openSocket(target: Endpoint): number {
+  openSocket(target: Endpoint, mark: (fd: number) => void): number {
+    let fd = -1;
     try {
-      const fd = withNetns(this.#netns, () => openTcpSocket(target.address));
+      fd = withNetns(this.#netns, () => openTcpSocket(target.address));
       if (fd >= spareDescriptor()) {
         this.#shop.reporter.count("accept_refused");
         closeSocket(fd);
         return -Errno.EMFILE;
       }
       setOption(fd, SocketOption.NODELAY, 1);
+      mark(fd);
       return fd;
     } catch {
+      if (fd >= 0) closeSocket(fd);
       return -Errno.EMFILE;
     }
   }
@@ -187,10 +191,12 @@ export class LocalPod extends Waiter implements Disposable {
   }
 }
 
+type Direction = "outbound" | "inbound";
+
 class Listener extends Waiter implements Handler, Disposable {
   readonly #shop: Shop;
   readonly #fd: number;
-  readonly #direction: "outbound" | "inbound";
+  readonly #direction: Direction;
   readonly #worker: number;
   readonly #take: (fd: number) => void;
   #closed = false;
@@ -198,7 +204,7 @@ class Listener extends Waiter implements Handler, Disposable {
   constructor(
     shop: Shop,
     fd: number,
-    direction: "outbound" | "inbound",
+    direction: Direction,
     worker: number,
     take: (fd: number) => void,
   ) {
@@ -212,6 +218,7 @@ class Listener extends Waiter implements Handler, Disposable {
   }
 
   offer(slot: number): void {
+    if (this.#closed) return;
     this.#shop.door.offerListener(slot, this.#direction, this.#worker, this.#fd);
   }
 
@@ -238,9 +245,12 @@ class Listener extends Waiter implements Handler, Disposable {
     try {
       this.#take(fd);
     } catch (error) {
-      this.#shop.loop.close(fd);
-      this.#shop.loop.onFault(error);
+      this.#shop.loop.fail(fd, error);
     }
+  }
+
+  onFault(): void {
+    this[Symbol.dispose]();
   }
 
   /** Accepts again, after a while in which descriptors may have become free. */

@@ -47,7 +47,7 @@ export interface Incident {
 export class Shop implements Disposable {
   readonly loop = new Loop();
   readonly space = new Workspace();
-  readonly pool = new TunnelPool();
+  readonly pool = new TunnelPool((change) => this.reporter.count("tunnels_idle", change));
   readonly live = new Set<Live>();
   readonly handshakes = new Handshakes();
   readonly callbacks: TlsCallbacks;

@@ -83,6 +83,23 @@ describe("hosts outside that open as many connections as they may", () => {
   });
 });
 
+describe("a network outside whose number is nobody's", () => {
+  it("has its bounds, too", async () => {
+    await using node = await TestNode.create({ limits: { ...CONNECTION_LIMITS, network: 1 } });
+    node.apply({});
+    await using _server = node.serve("b", 8000);
+    using b = new GuardBench(node, "b");
+    const target = ADDRESSES.b[1];
+    for (const source of ["::5:6", "::7:8"]) {
+      const back = { source: target, target: source, sourcePort: 8000, targetPort: 40_000 };
+      assert.equal(b.gets({ source, target }), Verdict.NEXT);
+      b.sends({ ...back, flags: SYN | ACK, seq: 7_000_000 });
+      b.gets({ source, target, flags: ACK, ack: 7_000_001 });
+    }
+    assert.equal(rowsOf(node, "connections").length, 1);
+  });
+});
+
 describe("a flood of SYNs", () => {
   it("of one pod is dropped beyond its budget, and another pod's connections begin", async () => {
     await using node = await TestNode.create({ limits: { ...CONNECTION_LIMITS, halfOpen: 10 } });

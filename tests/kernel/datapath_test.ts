@@ -9,6 +9,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { WeftReason } from "@/bpf/layout.gen.ts";
+import { attachClsact, ClsactPoint, queryClsact } from "@/ffi/bpf/clsact.ts";
 import { AttachType } from "@/ffi/bpf/constants.ts";
 import { BpfLink, queryTcx } from "@/ffi/bpf/link.ts";
 import { BpfObject } from "@/ffi/bpf/object.ts";
@@ -118,6 +119,36 @@ describe("the guard", () => {
     Deno.removeSync(pin);
     node.inNode(() => node.datapath.repair());
     assert.deepEqual([...node.datapath.failures], []);
+  });
+
+  it("goes with its pod although somebody else's directory stands in a pin's place", async () => {
+    await using node = await TestNode.create();
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    const links = [...Deno.readDirSync(`${node.pins}/links`)].map(({ name }) => name);
+    const slot = node.datapath.pods.get("default/a")?.slot;
+    const [inTheWay, ...others] = links.filter((name) => name.startsWith(`pod-${slot}-`));
+    assert.equal(others.length, 2);
+    Deno.removeSync(`${node.pins}/links/${inTheWay}`);
+    Deno.mkdirSync(`${node.pins}/links/${inTheWay}`);
+    const { revision } = node.datapath;
+    node.apply({ a: { absent: true } });
+    assert.ok(node.datapath.revision > revision, "the plan is in force");
+    const left = [...Deno.readDirSync(`${node.pins}/links`)].map(({ name }) => name);
+    assert.deepEqual(left.toSorted(), links.filter((name) => !others.includes(name)).toSorted());
+  });
+
+  it("takes its filter's place back from a program that lets everything through", async () => {
+    await using node = await TestNode.create({ hooks: "clsact" });
+    node.apply({ b: { source: "mesh", mode: "strict" } });
+    using intruder = BpfObject.open(await compileFixture("accept_all"));
+    intruder.load();
+    const place = { ifindex: vethOf(node), point: ClsactPoint.EGRESS, priority: 1, handle: 1 };
+    const guard = node.inNode(() => queryClsact(place));
+    assert.ok(guard);
+    node.inNode(() => attachClsact(intruder.program("accept_all"), place));
+    assert.notEqual(node.inNode(() => queryClsact(place)), guard);
+    node.inNode(() => node.datapath.repair());
+    assert.equal(node.inNode(() => queryClsact(place)), guard);
   });
 
   it("tells once of a pod that has lost its interface, however often it is tried", async () => {

@@ -7,11 +7,19 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { openDescriptors, until } from "./peers_stage.ts";
+import { TlsPeer } from "./peers_tls.ts";
 import { RawEnd, RawListener } from "./relay_raw.ts";
 import { Rig } from "./relay_rig.ts";
 
 /** More than all buffers between the applications hold. */
 const ENDLESS = 200 << 20;
+/** More than a client keeps a tunnel that carries nothing. */
+const IDLE_MS = 61_000;
+/** Frames as they are on the wire: type, length, payload (a port and a number). */
+const OPEN = "\x01\0\0\0\x0a\0\x50\0\0\0\0\0\0\0\x01";
+const OPENED = "\x02\0\0\0\0";
+const RESET = "\x06\0\0\0\0";
 /** A direction goes on without frames after 256 KiB. */
 const RAW = 1 << 20;
 
@@ -158,6 +166,27 @@ describe("an application that resets its connection", { timeout: 60_000 }, () =>
     for (const end of [second, one, other]) end[Symbol.dispose]();
   });
 
+  it("is answered once where both reset: a second answer would be for the next", async () => {
+    const { client, server, identities } = rig;
+    const port = server.ports.get("inbound") ?? assert.fail();
+    using peer = new TlsPeer(client.dial(server.address, port), {
+      identity: identities.client,
+      protocols: ["weft/1"],
+    });
+    await peer.handshake();
+    await peer.write(OPEN);
+    const aborting = listener.accept();
+    assert.equal(await peer.received(OPENED.length), OPENED);
+    aborting.reset();
+    const first = await peer.received(OPENED.length + RESET.length);
+    assert.equal(first, OPENED + RESET);
+    await peer.write(RESET + OPEN); // the client's own has crossed the server's
+    using app = listener.accept();
+    app.write("2nd");
+    const both = await peer.received(first.length + OPENED.length);
+    assert.equal(both.slice(first.length, first.length + OPENED.length), OPENED);
+  });
+
   it("does not hand the next connection to a tunnel that cannot carry it any more", async () => {
     const { client, server } = open();
     const thaw = await rig.client.freeze();
@@ -220,6 +249,22 @@ describe("an application that resets its connection", { timeout: 60_000 }, () =>
     for (const end of [hit.client, hit.server, spared.client]) end[Symbol.dispose]();
   });
 
+  it("meets a reset itself where the kernel takes no mark, and no socket is left", async () => {
+    await using own = await Rig.open();
+    const descriptors = openDescriptors();
+    await own.client.setDoor({
+      outboundTarget: { address: own.server.address, port: own.server.ports.get("inbound") ?? 0 },
+      isFull: true,
+    });
+    for (let i = 0; i < 10; i++) {
+      using client = RawEnd.dialOut(own.client);
+      assert.equal(client.ending().how, "reset");
+    }
+    assert.equal((await own.client.event("peer-not-ready")).detail, "no socket left");
+    assert.equal(own.client.count("connections_open"), 0);
+    assert.equal(openDescriptors(), descriptors);
+  });
+
   it("is what both meet whose worker ends", async () => {
     await using own = await Rig.open();
     using apps = new RawListener(own.server);
@@ -234,6 +279,10 @@ describe("an application that resets its connection", { timeout: 60_000 }, () =>
   });
 
   it("leaves nothing open behind", async () => {
+    rest();
+    await rig.client.passTime({ steadyMs: IDLE_MS });
+    await until("idle tunnels are given up", () => rig.client.count("tunnels_open") === 0);
+    assert.equal(rig.client.count("tunnels_idle"), 0);
     await rig.update({ pods: [] });
     for (const pod of [rig.client, rig.server]) {
       assert.equal(pod.count("connections_open"), 0, pod.key);

@@ -24,6 +24,7 @@ import {
   type RelaySnapshot,
 } from "@/src/relay/messages.ts";
 import type { Signer } from "@/src/identity/x509/sign.ts";
+import { namespaceName, removeStrayNamespaces } from "@/tests/support/namespaces.ts";
 import {
   makeIssuer,
   makeRoot,
@@ -232,8 +233,8 @@ export class Rig implements AsyncDisposable {
   }
 
   static async open({ keylog }: { keylog?: string } = {}): Promise<Rig> {
-    const tag = `weftrig${Deno.pid.toString(36)}${(serial++).toString(36)}`;
-    const names = [`${tag}c`, `${tag}s`] as const;
+    await removeStrayNamespaces();
+    const names = [namespaceName(), namespaceName()] as const;
     await setUp(names);
     const rig = new Rig(names, await makeIdentities(), keylog);
     await rig.update(rig.snapshot);
@@ -290,8 +291,6 @@ export class Rig implements AsyncDisposable {
     };
   }
 }
-
-let serial = 0;
 
 /** All that a socket receives until it ends; rejects when it is reset. */
 export async function readAll(socket: net.Socket): Promise<string> {

@@ -16,6 +16,8 @@ import { WorkerRelay } from "@/src/relay/worker_relay.ts";
 export interface RigDoor {
   readonly outboundTarget?: { readonly address: string; readonly port: number };
   readonly inboundPort?: number;
+  /** The kernel takes no mark. */
+  readonly isFull?: boolean;
 }
 
 /** What it tells besides. */
@@ -54,7 +56,9 @@ const door: Door = {
   refuse(_local, _remote, reason) {
     scope.postMessage({ type: "refused", reason });
   },
-  markOutbound() {},
+  markOutbound() {
+    if (rigDoor.isFull) throw new TypeError("Cannot mark a socket");
+  },
   markInbound(_fd, client) {
     scope.postMessage({ type: "marked", port: client.port });
   },

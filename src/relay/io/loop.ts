@@ -67,6 +67,14 @@ export class Loop implements Disposable {
     this.#closing.push(fd);
   }
 
+  /** A defect of ours has met `fd`: whoever has it gives it up, and all others go on. */
+  fail(fd: number, error: unknown): void {
+    this.onFault(error);
+    const handler = this.#handlers[fd];
+    handler?.onFault?.(); // throws: then the worker is wrong about itself, and ends
+    if (this.#handlers[fd] === handler) this.close(fd);
+  }
+
   /** Runs `action` after this batch, when no connection is being worked on. */
   defer(action: () => void): void {
     this.#deferred.push(action);
@@ -131,9 +139,7 @@ export class Loop implements Disposable {
     try {
       handler.onReady(events);
     } catch (error) {
-      this.onFault(error);
-      handler.onFault?.(); // throws: then the worker is wrong about itself, and ends
-      if (this.#handlers[fd] === handler) this.close(fd);
+      this.fail(fd, error);
     }
   }
 

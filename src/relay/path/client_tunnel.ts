@@ -12,8 +12,8 @@
  * breaks without a word proves nothing: its application gets a reset, because it may have been
  * heard, and must not be heard twice.
  *
- * A stream that is aborted here is over when the server has answered RESET by RESET: what came
- * before belongs to nobody, and only then is the tunnel ready for another.
+ * A stream that is aborted here is over when the server has answered RESET by RESET, or has sent
+ * one by itself: what came before belongs to nobody, and only then is the tunnel ready for another.
  *
  * @module
  */
@@ -72,9 +72,8 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
       if (idle.#fingerprint === fingerprint && idle.#mayReuse()) return idle.#reuse(connection);
       idle.#close("close");
     }
-    const fd = home.openSocket(target);
+    const fd = home.openSocket(target, (raw) => shop.door.markOutbound(raw));
     if (fd < 0) return connection.refuse("peer-not-ready", "no socket left");
-    shop.door.markOutbound(fd);
     keepAlive(fd);
     const errno = -connect(fd, target);
     new ClientTunnel(shop, connection, route, { fd, connected: errno === 0 }, {
@@ -102,9 +101,8 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     this.#sessionKey = `${names.poolKey} ${names.fingerprint}`;
     this.#first = connection;
     this.#judge = new PeerJudge(() => shop.world, () => shop.world.place(target.address));
-    const session = shop.credentials.takeSession(this.#sessionKey);
+    using session = shop.credentials.takeSession(this.#sessionKey);
     const tls = new TlsConnection(credential.client, shop.space.ring, session);
-    session?.[Symbol.dispose]();
     this.#tunnel = new Tunnel(shop, socket, tls, this);
     shop.live.add(this);
     shop.reporter.count("tunnels_open");
@@ -190,7 +188,6 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   /** A handshake or the answer to RESET took too long, or an idle tunnel is not wanted any more. */
   onDeadline(): void {
     if (this.#first !== null) return this.#refuseFirst("handshake-timeout");
-    this.#shop.pool.remove(this);
     this.#close("close");
   }
 
@@ -251,7 +248,6 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
 
   #reuse(connection: OutboundConnection): void {
     this.queue?.clear(this);
-    this.#shop.reporter.count("tunnels_idle", -1);
     this.#shop.reporter.count("tunnels_reused");
     this.#guest = connection;
     this.#start(connection);
@@ -358,7 +354,6 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     this.#resetting = false;
     if (this.#tunnel.closed) return;
     if (this.#retired) return this.#close("close");
-    this.#shop.reporter.count("tunnels_idle");
     this.#shop.deadlines.idleClient.set(this, this.#shop.loop.nowMs);
     this.#shop.pool.put(this);
   }
@@ -372,10 +367,7 @@ export class ClientTunnel extends Waiter implements TunnelUser, FrameSink, Strea
 
   #close(how: "close" | "abort"): void {
     if (this.#tunnel.closed) return;
-    if (this.queue === this.#shop.deadlines.idleClient) {
-      this.#shop.reporter.count("tunnels_idle", -1);
-      this.#shop.pool.remove(this);
-    }
+    this.#shop.pool.remove(this);
     this.queue?.clear(this);
     this.#shop.live.delete(this);
     this.#shop.reporter.count("tunnels_open", -1);

@@ -21,7 +21,10 @@ export const FrameType = {
   DATA: 4,
   /** this direction has ended */
   FIN: 5,
-  /** both directions are aborted; a server answers it by RESET, behind which nothing follows */
+  /**
+   * both directions are aborted; a server answers it by RESET, unless it has sent one for the same
+   * stream, and behind its one RESET nothing follows
+   */
   RESET: 6,
   /** from here on this direction is bare bytes */
   RAW: 7,

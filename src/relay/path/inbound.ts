@@ -22,7 +22,7 @@ import { type HandshakeSource, handshakeSource } from "../io/handshakes.ts";
 import type { LocalPod } from "../pods.ts";
 import type { Shop } from "../shop.ts";
 import { passThrough } from "./pass_through.ts";
-import { PlainSocket, type PlainUser } from "./plain_socket.ts";
+import { NOBODY, PlainSocket, type PlainUser } from "./plain_socket.ts";
 import { ServerTunnel } from "./server_tunnel.ts";
 import { Sniffer } from "./sniffer.ts";
 
@@ -96,20 +96,20 @@ export function openApplication(
   sourcePort: number,
   user: PlainUser,
 ): PlainSocket | undefined {
-  const fd = home.openSocket(local);
+  const client = { address: remote.address, port: sourcePort };
+  const fd = home.openSocket(local, (raw) => shop.door.markInbound(raw, client));
   if (fd < 0) return undefined;
-  shop.door.markInbound(fd, { address: remote.address, port: sourcePort });
   const app = new PlainSocket(shop, fd, user, local);
   app.checkConnected();
   return app;
 }
 
 function goDirect(shop: Shop, facts: InboundFacts, fd: number): void {
-  const app = facts.home.openSocket(facts.local);
+  const { home, local, remote } = facts;
+  const app = home.openSocket(local, (raw) => shop.door.markInbound(raw, remote));
   if (app < 0) return refuseAccepted(shop, facts, fd, "agent-down");
-  shop.door.markInbound(app, facts.remote);
   shop.reporter.count("connections_open");
-  passThrough(shop, new PlainSocket(shop, fd, NOBODY), app, facts.local, { facts });
+  passThrough(shop, new PlainSocket(shop, fd, NOBODY), app, local, { facts });
 }
 
 function refuseAccepted(
@@ -134,10 +134,3 @@ export function refuseInbound(
   const pod = home.key;
   shop.tell({ stage: "inbound", verdict, reason, source: remote, target: local, pod });
 }
-
-const NOBODY: PlainUser = {
-  onConnected: () => {},
-  onReadable: () => {},
-  onDrained: () => {},
-  onBroken: () => {},
-};

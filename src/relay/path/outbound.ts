@@ -173,9 +173,8 @@ export class OutboundConnection extends Waiter implements Live, PlainUser {
 
   #goDirect(): void {
     const { home, target } = this.facts;
-    const fd = home.openSocket(target);
+    const fd = home.openSocket(target, (raw) => this.#shop.door.markOutbound(raw));
     if (fd < 0) return this.refuse("peer-not-ready", "no socket left");
-    this.#shop.door.markOutbound(fd);
     passThrough(this.#shop, this.release(), fd, target, { said: this.#said });
   }
 

@@ -35,6 +35,14 @@ export interface PlainUser {
   onBroken(): void;
 }
 
+/** For a socket that nobody uses yet. */
+export const NOBODY: PlainUser = {
+  onConnected: () => {},
+  onReadable: () => {},
+  onDrained: () => {},
+  onBroken: () => {},
+};
+
 export class PlainSocket implements Handler {
   readonly fd: number;
   readonly #loop: Loop;
@@ -86,8 +94,10 @@ export class PlainSocket implements Handler {
     if ((events & EPOLLOUT) !== 0) this.#sendBacklog();
     if (this.#closed) return;
     if (this.#reading && (events & (EPOLLIN | EPOLLHUP)) !== 0) this.user.onReadable();
-    else if ((events & EPOLLERR) !== 0) this.user.onBroken();
-    else if ((events & EPOLLHUP) !== 0) this.#watch.mute();
+    else if ((events & (EPOLLERR | EPOLLHUP)) !== 0) {
+      if ((events & EPOLLERR) !== 0) this.user.onBroken();
+      if (!this.#closed) this.#watch.mute(); // nobody acts on it yet: who reads meets it
+    }
   }
 
   onFault(): void {

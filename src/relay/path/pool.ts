@@ -27,6 +27,12 @@ export class TunnelPool<T extends Idle = Idle> {
   /** In the order in which they came. */
   readonly #all = new Set<T>();
   readonly #perPod = new Map<string, number>();
+  readonly #onChange: (change: 1 | -1) => void;
+
+  /** `onChange` counts those who come and go. */
+  constructor(onChange: (change: 1 | -1) => void) {
+    this.#onChange = onChange;
+  }
 
   get size(): number {
     return this.#all.size;
@@ -45,6 +51,7 @@ export class TunnelPool<T extends Idle = Idle> {
     if (list === undefined) this.#byKey.set(tunnel.poolKey, [tunnel]);
     else list.push(tunnel);
     this.#all.add(tunnel);
+    this.#onChange(1);
     this.#perPod.set(tunnel.pod, (this.#perPod.get(tunnel.pod) ?? 0) + 1);
     if ((this.#perPod.get(tunnel.pod) ?? 0) > IDLE_PER_POD_MAX) this.#evictOldest(tunnel.pod);
     else if (this.#all.size > IDLE_MAX) this.#evictOldest(undefined);
@@ -53,6 +60,7 @@ export class TunnelPool<T extends Idle = Idle> {
   /** Takes `tunnel` out; false when it does not wait here. */
   remove(tunnel: T): boolean {
     if (!this.#all.delete(tunnel)) return false;
+    this.#onChange(-1);
     const list = this.#byKey.get(tunnel.poolKey) ?? [];
     const index = list.lastIndexOf(tunnel);
     if (index >= 0) list.splice(index, 1);

@@ -33,7 +33,7 @@ import {
 } from "./frames.ts";
 import { type InboundFacts, openApplication, sourceOf } from "./inbound.ts";
 import { Lingering } from "./linger.ts";
-import type { PlainSocket } from "./plain_socket.ts";
+import { NOBODY, type PlainSocket } from "./plain_socket.ts";
 import { Stream, type StreamOwner } from "./stream.ts";
 import { Tunnel, type TunnelUser } from "./tunnel.ts";
 
@@ -52,6 +52,8 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   /** An application's connection that was opened before the client was known (PERMISSIVE). */
   #early: PlainSocket | null = null;
   #retired = false;
+  /** Of the stream before: answers a RESET of the client's that has crossed it. */
+  #resetSent = false;
 
   constructor(
     shop: Shop,
@@ -189,6 +191,7 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   onStreamAborted(told: boolean): void {
     this.#endStream();
     if (!told || this.#reader.raw || this.#retired) return this.#close("abort");
+    this.#resetSent = true;
     this.#waitForOpen();
   }
 
@@ -242,6 +245,7 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     const open = readOpen(payload);
     if (open === undefined) return this.onMalformed("OPEN without its fields");
     if (this.#stream !== null) return this.onMalformed("OPEN within a stream");
+    this.#resetSent = false;
     const objection = this.#objectionToOpen();
     if (objection !== null) return this.#writeRefused(objection);
     this.#startStream(open.sourcePort);
@@ -287,10 +291,13 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
     this.#waitForOpen();
   }
 
-  /** The client has aborted its stream, and waits to hear that nothing more of it is to come. */
+  /**
+   * The client has aborted its stream, and waits for one RESET to hear that nothing more of it is
+   * to come. A second one it would take for the answer to its next.
+   */
   #dropStream(): void {
     const stream = this.#stream;
-    if (stream === null) return this.#writeReset();
+    if (stream === null) return this.#resetSent ? undefined : this.#writeReset();
     stream.abort();
     this.#endStream();
     if (!stream.reusable || this.#retired) return this.#close("abort");
@@ -370,11 +377,5 @@ export class ServerTunnel extends Waiter implements TunnelUser, FrameSink, Strea
   }
 }
 
-const NOBODY = {
-  onConnected: () => {},
-  onReadable: () => {},
-  onDrained: () => {},
-  onBroken: () => {},
-};
 const TLS_HANDSHAKE_RECORD = 22;
 const SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE = 199;

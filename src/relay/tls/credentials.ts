@@ -55,8 +55,9 @@ export class Credentials implements Disposable {
   /** Forgets what a new World has made stale. */
   update(world: World): void {
     if (world.snapshot.bundlePem !== this.#bundlePem) {
-      this.#roots[Symbol.dispose]();
-      this.#roots = new TrustStore(world.snapshot.bundlePem);
+      const roots = new TrustStore(world.snapshot.bundlePem);
+      this.#roots[Symbol.dispose](); // not before there are others
+      this.#roots = roots;
       this.#bundlePem = world.snapshot.bundlePem;
     }
     for (const [key, credential] of this.#pods) {

@@ -147,10 +147,11 @@ class DirectorySource {
    * still, they rule until a person has looked; where nothing is pinned, the others must count.
    */
   #judgeLoss(records: ReadonlyMap<string, FileRecord>): void {
-    const lost = this.#lastGood.lost(records);
+    const complete = this.failure === undefined && !this.unsettled;
+    const lost = this.#lastGood.lost(records, complete);
     this.#problem = undefined;
     if (this.#options.resuming !== true || this.#ready) this.#problem = lost;
-    else if (lost !== undefined) this.failure ??= `${lost}, or remove it to go on without them`;
+    else if (lost !== undefined) this.failure ??= `${lost}, or remove it and restart the agent`;
   }
 
   async #readSource(): Promise<Files> {

@@ -41,6 +41,7 @@ export class LastGood {
       for (const { file, fingerprint } of saved.policies) {
         const entry = restoreEntry(file, fingerprint, options);
         if (entry !== undefined) files.set(file, [...files.get(file) ?? [], entry]);
+        else this.#unreadable = `a policy of "${file}" is not acceptable any more`;
       }
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) {
@@ -53,13 +54,17 @@ export class LastGood {
 
   /**
    * Why the policies of rejected documents are not known: what was saved of them is lost. Undefined
-   * when nothing was lost, or nothing is rejected.
+   * when nothing was lost, or nothing is rejected; then it is forgotten, unless the records are not
+   * `complete`: what is not read yet may hold a rejected one.
    */
-  lost(records: ReadonlyMap<string, FileRecord>): string | undefined {
+  lost(records: ReadonlyMap<string, FileRecord>, complete: boolean): string | undefined {
     if (this.#unreadable === undefined) return undefined;
     const rejected = [...records.values()].flatMap(({ rejections }) => rejections)
       .filter(mayHideAPolicy).length;
-    if (rejected === 0) return this.#unreadable = undefined;
+    if (rejected === 0) {
+      if (complete) this.#unreadable = undefined;
+      return undefined;
+    }
     return `Cannot use the last good policies in "${this.#path}": ${this.#unreadable}; ` +
       `${rejected} rejected documents may have been among them: mend those`;
   }

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { dirname } from "node:path";
 import { stringify } from "yaml";
 import { assert } from "../../assert.ts";
 import { DNS_SUBDOMAIN, type ObjectRef } from "../../model/mod.ts";
@@ -49,8 +50,7 @@ export async function announceNode(nodesDir: string, announcement: Announcement)
  * the nodes folder in it with it.
  */
 export async function isForgotten(nodesDir: string, node: string): Promise<boolean> {
-  const parent = nodesDir.slice(0, nodesDir.lastIndexOf("/"));
-  return await isMissing(pathOf(nodesDir, node)) && !(await isMissing(parent));
+  return await isMissing(pathOf(nodesDir, node)) && !(await isMissing(dirname(nodesDir)));
 }
 
 async function isMissing(path: string): Promise<boolean> {

@@ -198,7 +198,8 @@ describe("the UID by which the cluster knows a node", () => {
     await authority.nodeIs("u-1");
     assert.equal(authority.failure, undefined);
     await authority.nodeIs("u-2");
-    assert.match(authority.failure ?? "", /UID "u-1": this one has "u-2".*issue-node node-a --uid/);
+    assert.match(authority.failure ?? "", /UID "u-1": this one has "u-2"/);
+    assert.match(authority.failure ?? "", /issue-node node-a --uid u-2 .* copy OUT to ".*state"$/);
     assert.equal(uidIn(authority), "u-1");
   });
 });

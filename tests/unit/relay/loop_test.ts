@@ -35,6 +35,18 @@ describe("the loop", () => {
     end[Symbol.dispose]();
   });
 
+  it("lets whoever has a connection now give it up, where another met the defect", () => {
+    using loop = new Loop();
+    const { fd, end } = connection();
+    let given = 0;
+    loop.add(fd, EPOLLIN, { onReady: () => {}, onFault: () => (given++, loop.close(fd)) });
+    loop.fail(fd, new TypeError("A defect"));
+    loop.turn(0);
+    assert.equal(given, 1);
+    assert.equal(end.ending().how, "end");
+    end[Symbol.dispose]();
+  });
+
   it("ends when a connection cannot even be given up", () => {
     using loop = new Loop();
     const { fd, end } = connection();

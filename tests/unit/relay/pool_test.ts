@@ -11,7 +11,7 @@ import { TunnelPool } from "@/src/relay/path/pool.ts";
 
 describe("the pool of idle tunnels", () => {
   it("gives back the one used last, for its own key alone", () => {
-    const pool = new TunnelPool<FakeTunnel>();
+    const pool = new TunnelPool<FakeTunnel>(() => {});
     const [a, b, c] = [
       new FakeTunnel("p", "x"),
       new FakeTunnel("p", "x"),
@@ -27,7 +27,7 @@ describe("the pool of idle tunnels", () => {
   });
 
   it("evicts the oldest of a pod that has too many, and nobody else's", () => {
-    const pool = new TunnelPool<FakeTunnel>();
+    const pool = new TunnelPool<FakeTunnel>(() => {});
     const other = new FakeTunnel("q", "x");
     pool.put(other);
     const many = Array.from({ length: 513 }, (_, i) => new FakeTunnel("p", `${i}`));

@@ -114,6 +114,7 @@ describe("the last good policies, when their file is broken", () => {
     "empty": () => "",
     "filled with garbage": () => "\0\u{fffd}{]",
     "of other fields": () => '{"version":2}',
+    "of a policy that is not acceptable": (text) => text.replace("STRICT", "strict"),
   };
   for (const [how, broken] of Object.entries(breaks)) {
     it(`${how}: what they closed stays closed until a person has looked`, async () => {
@@ -129,13 +130,26 @@ describe("the last good policies, when their file is broken", () => {
       assert.equal(state.source.ready, false, "a plan without the policy would be applied");
       const { failure = "" } = state.source;
       assert.ok(failure.startsWith(`Cannot use the last good policies in "${lastGoodFile}": `));
-      assert.match(failure, /mend those, or remove it to go on without them$/);
+      assert.match(failure, /mend those, or remove it and restart the agent$/);
       await source.replace("p.yaml", policy("p", "STRICT"));
       await source.ready();
       assert.deepEqual(source.names(), IN_FORCE);
       assert.deepEqual(JSON.parse(await Deno.readTextFile(lastGoodFile)), JSON.parse(text));
     });
   }
+
+  it("are missed although the source came late", async () => {
+    await using source = await TestSource.make({});
+    await Deno.writeTextFile(source.lastGoodFile, "garbage");
+    await Deno.rename(source.dir, `${source.dir}.away`);
+    await source.start({ resuming: true }).until("failing", failing);
+    await Deno.writeTextFile(`${source.dir}.away/p.yaml`, policy("p", "strict"));
+    await Deno.writeTextFile(`${source.dir}.away/a.yaml`, pod("a"));
+    await Deno.rename(`${source.dir}.away`, source.dir);
+    const state = await source.until("read", rejects(/must be one of/));
+    assert.equal(state.source.ready, false, "a plan without the policy would be applied");
+    assert.match(state.source.failure ?? "", /^Cannot use the last good policies/);
+  });
 
   it("go on without them once the file is removed", async () => {
     await using source = await TestSource.make(WORLD);
