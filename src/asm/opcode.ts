@@ -89,8 +89,6 @@ export const Pseudo = { NONE: 0, MAP: 1, MAP_VALUE: 2 } as const;
 /** `enum bpf_func_id`, as far as the assembler's users call them. */
 export const HelperCode = {
   MAP_LOOKUP: 1,
-  MAP_UPDATE: 2,
-  MAP_DELETE: 3,
   KTIME_GET_NS: 5,
   SKB_STORE_BYTES: 9,
   TAIL_CALL: 12,

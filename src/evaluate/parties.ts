@@ -102,7 +102,9 @@ export class Parties {
         if (pod === undefined) return `Pod "${end.key}" does not exist`;
         if (pod.hostNetwork) {
           if (pod.node === "") return `Pod "${end.key}" is on no node yet`;
-          return { kind: "node", node: pod.node, addresses: pod.addresses };
+          const own = this.#nodes.get(pod.node)?.addresses ?? [];
+          const addresses = pod.addresses.length > 0 ? pod.addresses : own;
+          return { kind: "node", node: pod.node, addresses };
         }
         const addresses = pod.finished ? [] : pod.addresses;
         const clash = addresses.map((address) => this.#clash(address)).find(Boolean);
@@ -181,7 +183,7 @@ export class Parties {
 
   /** The node that "the host" is: that of the pod at the other end, or the only one there is. */
   #localNode(other: Place): NodeName | undefined {
-    if (other.kind === "pod") return other.pod.node;
+    if (other.kind === "pod") return this.#nodes.has(other.pod.node) ? other.pod.node : undefined;
     const [first, second] = this.#nodes.keys();
     return second === undefined ? first : undefined;
   }

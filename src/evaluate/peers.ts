@@ -10,7 +10,6 @@ import {
   cidrContains,
   includesLabels,
   parseAddress,
-  parseCidr,
   type ServiceObject,
 } from "../model/mod.ts";
 import {
@@ -19,11 +18,12 @@ import {
   type CidrGroupPeer,
   isEntity,
   k8sLabels,
-  type Label,
   type LabelSelector,
+  labelsOfCidrGroup,
   matchesName,
   type Peer,
   type PolicyWorld,
+  rangeOfKey,
   type Rule,
   selectsLabels,
   type ServicePeer,
@@ -94,7 +94,9 @@ export class Peers {
       const { group } = peer;
       cidrs = this.#groups
         .filter(({ name, labels }) =>
-          "name" in group ? name === group.name : selectsLabels(group.selector, groupLabels(labels))
+          "name" in group
+            ? name === group.name
+            : selectsLabels(group.selector, labelsOfCidrGroup(labels))
         )
         .flatMap(({ cidrs }) => cidrs);
       this.#groupsOf.set(peer, cidrs);
@@ -141,14 +143,12 @@ function isOutsideWithin(party: Party, cidr: Cidr, except: readonly Cidr[]): boo
   if (party.address !== undefined) {
     return party.kind === "outside" && isWithin(party.address, cidr, except);
   }
-  return party.identity.labels.some((label) => {
-    const range = label.source === CIDR ? parseCidr(label.key) : undefined;
-    return range !== undefined && range.bits >= cidr.bits && isWithin(range.bytes, cidr, except);
+  return party.identity.labels.some(({ source, key }) => {
+    const range = source === CIDR ? rangeOfKey(key) : undefined;
+    const isIn = (outer: Cidr) =>
+      range !== undefined && range.bits >= outer.bits && cidrContains(outer, range.bytes);
+    return isIn(cidr) && !except.some(isIn);
   });
-}
-
-function groupLabels(labels: CidrGroupObject["labels"]): Label[] {
-  return [...labels].map(([key, value]) => ({ source: "cidrgroup", key, value }));
 }
 
 function singleAddress(address: string): Cidr | undefined {

@@ -41,6 +41,28 @@ describe("CIDR rules", () => {
     assert.equal(verdict(engine, to(ip("1.1.1.2"))), "egress policy-denied");
   });
 
+  it("speak of a whole range from which a part of it is taken out", () => {
+    const cidr = { cidr: "192.0.2.0/24", except: ["192.0.2.0/25"] };
+    const engine = server([{ egress: [{ toCIDRSet: [cidr] }] }]);
+    assert.equal(verdict(engine, to({ labels: ["cidr:192.0.2.0/24"] })), "allow");
+    assert.equal(verdict(engine, to({ labels: ["cidr:192.0.2.0/26"] })), DROP_OUT);
+  });
+
+  it("select groups by the labels that are theirs, of no other source", () => {
+    const group = {
+      apiVersion: "cilium.io/v2",
+      kind: "CiliumCIDRGroup",
+      metadata: { name: "partners", labels: { kind: "partner" } },
+      spec: { externalCIDRs: ["192.0.2.0/24"] },
+    };
+    const by = (key: string) =>
+      server([{
+        egress: [{ toCIDRSet: [{ cidrGroupSelector: { matchLabels: { [key]: "partner" } } }] }],
+      }], [group]);
+    assert.equal(verdict(by("kind"), to(ip("192.0.2.1"))), "allow");
+    assert.equal(verdict(by("k8s:kind"), to(ip("192.0.2.1"))), DROP_OUT);
+  });
+
   it("let another rule allow what one takes out", () => {
     const engine = server([{
       egress: [
@@ -223,6 +245,13 @@ describe("the host", () => {
     egress: [{ toEntities: ["world"] }],
   });
   const engine = engineOf([...OBJECTS, policy]);
+
+  it("is selected by the label that makes it one", () => {
+    const selector = { matchExpressions: [{ key: "reserved:host", operator: "Exists" }] };
+    const policy = ccnp("hosts", { nodeSelector: selector, ingress: [{}] });
+    const query = { from: { pod: "default/a" }, to: ip("172.16.0.1"), protocol: "TCP", port: 22 };
+    assert.equal(verdict(engineOf([...OBJECTS, policy]), query), DROP_IN);
+  });
 
   it("is governed by policies that select its node", () => {
     assert.equal(verdict(engine, tcp("default/a", "default/a", 22)), "allow");

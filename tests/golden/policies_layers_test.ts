@@ -202,6 +202,17 @@ describe("toFQDNs", () => {
     assert.equal(verdict(engine, to(ip("192.0.2.1"), 443)), DROP_OUT);
   });
 
+  it("ask for authentication where the address was given for the name, whatever else allows", () => {
+    const everyone = { toCIDR: ["0.0.0.0/0"], toPorts: toPorts("443", "TCP") };
+    const required = { ...names, authentication: { mode: "required" } };
+    const engine = server([{ egress: [dns("www.*.com"), everyone, required] }]);
+    const named = to(ip("192.0.2.1", "www.example.com"), 443);
+    assert.equal(verdict(engine, named), "egress auth-required");
+    assert.equal(verdict(engine, { ...named, authenticated: true }), "allow");
+    assert.equal(verdict(engine, to(ip("192.0.2.1"), 443)), "allow");
+    assert.equal(verdict(engine, to(ip("192.0.2.1", "ftp.example.com"), 443)), "allow");
+  });
+
   it("do not count for pods", () => {
     const engine = server([{ egress: [dns("*"), names] }]);
     assert.equal(verdict(engine, to(ip("10.0.0.2", "www.example.com"), 443)), DROP_OUT);

@@ -80,12 +80,14 @@ const cidrSet = fc.oneof(
   cidrText.map((cidr): object => ({ cidr })),
   fc.constantFrom<object>(
     { cidr: "192.0.2.0/24", except: ["192.0.2.128/25"] },
+    { cidr: "192.0.2.0/24", except: ["192.0.2.0/25"] },
     { cidr: "0.0.0.0/0", except: ["192.0.2.0/24", "10.0.0.0/8"] },
     { cidr: "2001:db8::/32", except: ["2001:db8:1::/48"] },
     { cidrGroupRef: "partners" },
     { cidrGroupRef: "nobody" },
     { cidrGroupRef: "partners", except: ["192.0.2.1/32"] },
     { cidrGroupSelector: { matchLabels: { kind: "partner" } } },
+    { cidrGroupSelector: { matchLabels: { "k8s:kind": "partner" } } },
   ),
 );
 
@@ -231,17 +233,34 @@ function rule(direction: "from" | "to", action: "allow" | "deny"): fc.Arbitrary<
     action === "allow" ? authentication : fc.constant({}),
   ).map(([peers, places, authentication]) => ({ ...peers, ...places, ...authentication }));
   if (direction === "from" || action === "deny") return usual;
-  const byName = fc.tuple(fc.array(names, { maxLength: 2 }), places(direction, action))
-    .map(([toFQDNs, places]) => ({ toFQDNs, ...places }));
   return fc.oneof({ weight: 8, arbitrary: usual }, { weight: 1, arbitrary: byName });
 }
+
+const byName = fc.tuple(
+  fc.array(names, { maxLength: 2 }),
+  places("to", "allow"),
+  authentication,
+).map(([toFQDNs, places, authentication]): object => ({ toFQDNs, ...places, ...authentication }));
+
+/** Lets every name be asked for: without such a rule no rule for names speaks of any flow. */
+const askForNames = {
+  toPorts: [{
+    ports: [{ port: "53", protocol: "ANY" }],
+    rules: { dns: [{ matchPattern: "*" }] },
+  }],
+};
 
 function sections(isHost: boolean): fc.Arbitrary<object> {
   const list = (direction: "from" | "to", action: "allow" | "deny") => {
     const rules = isHost
       ? rule(direction, action).filter((rule) => !/"rules"|"listener"/.test(JSON.stringify(rule)))
       : rule(direction, action);
-    const some = fc.array(rules, { minLength: 1, maxLength: 3 });
+    const usual = fc.array(rules, { minLength: 1, maxLength: 3 });
+    const withNames = fc.tuple(usual, byName).map(([some, one]) => [...some, askForNames, one]);
+    const hasNames = direction === "to" && action === "allow" && !isHost;
+    const some = hasNames
+      ? fc.oneof({ weight: 3, arbitrary: usual }, { weight: 1, arbitrary: withNames })
+      : usual;
     const none = fc.constant(undefined);
     return action === "allow" ? mostly<object[] | undefined>(some, none) : mostly(none, some);
   };
@@ -264,7 +283,11 @@ function spec(kind: "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy") {
     .map(([endpointSelector, sections]): object => ({ endpointSelector, ...sections }));
   if (kind === "CiliumNetworkPolicy") return ofPods;
   const ofHosts = fc.tuple(
-    fc.constantFrom({}, { matchLabels: { zone: "east" } }),
+    fc.constantFrom<object>(
+      {},
+      { matchLabels: { zone: "east" } },
+      { matchExpressions: [{ key: "reserved:host", operator: "Exists" }] },
+    ),
     sections(true),
   ).map(([nodeSelector, sections]): object => ({ nodeSelector, ...sections }));
   return mostly(ofPods, ofHosts);

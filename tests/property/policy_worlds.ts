@@ -158,6 +158,7 @@ const end: fc.Arbitrary<object> = fc.oneof(
       "reserved:world",
       "other:tier=front",
       "cidr:192.0.2.0/24",
+      "cidr:2001-db8--/32",
     ], { minLength: 1 }).map((labels) => ({ labels })),
   },
 );
@@ -165,7 +166,7 @@ const end: fc.Arbitrary<object> = fc.oneof(
 const named = fc.constantFrom("www.example.com", "example.com", "db.internal");
 
 const target: fc.Arbitrary<object> = fc.oneof(
-  { weight: 9, arbitrary: end },
+  { weight: 7, arbitrary: end },
   { weight: 1, arbitrary: fc.tuple(address, named).map(([ip, fqdn]) => ({ ip, fqdn })) },
 );
 

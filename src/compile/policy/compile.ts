@@ -19,13 +19,13 @@ import { emitProgram } from "./emit.ts";
 import { QueryDirection } from "./flow/query.ts";
 import { Graph, type NodeId } from "./graph/node.ts";
 import { directionVerdict, type Entry } from "./graph/verdict.ts";
-import { placedIdentities, type PlacedIdentity } from "./identities.ts";
+import { hasOwnEnd, placedIdentities, type PlacedIdentity } from "./identities.ts";
 import { POLICY_RULES_MAX, POLICY_SELECTORS_MAX, PolicyLimitError } from "./limits.ts";
 import { PeerResolver } from "./peers/resolver.ts";
 import { type Bits, type Identity, PeerTable } from "./peers/table.ts";
 import { entriesOf, type OrderedRule, type OrderedSpec, orderSpecs } from "./rules.ts";
 import type { PolicySnapshot } from "./snapshot.ts";
-import { hasOwnEnd, isCalled, type SubjectSet, subjectSets } from "./subjects.ts";
+import { isCalled, type SubjectSet, subjectSets } from "./subjects.ts";
 
 /** What is to be in the kernel for a snapshot. */
 export interface PolicyPlan {

@@ -2,8 +2,8 @@
  * Who is at the other end: everything that has an address, and the regions of all other addresses.
  *
  * In: the snapshot and the ranges that policies speak of. Out: identities with the addresses or
- * ranges that lead to them. A pod of an address that another live pod has too is nobody's, so it
- * has no row: what looks it up finds the region around it.
+ * ranges that lead to them. An address that two live pods have is nobody's: it leads to an identity
+ * without labels, which rules for everybody alone speak of.
  *
  * @module
  */
@@ -24,7 +24,6 @@ import {
 import { PrefixSet } from "./peers/prefixes.ts";
 import type { Identity } from "./peers/table.ts";
 import type { PolicySnapshot } from "./snapshot.ts";
-import { hasOwnEnd, ownAddresses } from "./subjects.ts";
 
 /** An identity and what leads to it. */
 export interface PlacedIdentity extends Identity {
@@ -58,9 +57,22 @@ export function placedIdentities(
       put({ labels, kind: "pod", ports: pod.ports }, address);
     }
   }
+  for (const address of contestedAddresses(snapshot.pods)) {
+    put({ labels: [], kind: "other", ports: [] }, address);
+  }
   return [...placed.values()].sort((a, b) =>
     a.range.text < b.range.text ? -1 : a.range.text > b.range.text ? 1 : 0
   );
+}
+
+/** Whether the pod has an end of its own: not that of its node. */
+export function hasOwnEnd(pod: PodObject): boolean {
+  return !pod.hostNetwork;
+}
+
+/** The addresses that lead to the pod: none where it has finished, or has its node's. */
+export function ownAddresses(pod: PodObject): readonly string[] {
+  return pod.finished || pod.hostNetwork ? [] : pod.addresses;
 }
 
 /** Labels of a node as its own pods see it, or as all others do. */

@@ -12,7 +12,6 @@
 import type {
   NamedPortMatch,
   NetworkPolicyObject,
-  Peer,
   PolicySpec,
   PortMatch,
   Rule,
@@ -79,15 +78,14 @@ export function entriesOf(
   index: number,
   world: { readonly names: PortNames; readonly peers: PeerResolver; readonly table: PeerTable },
 ): Piece[] {
-  return partsOf(rule.peers, world.peers).flatMap(({ selectors, isByName }): Piece[] => {
+  return partsOf(rule, world.peers).flatMap(({ selectors, isByName, authentication }): Piece[] => {
     const bits = (list: Selectors) =>
       list === "any" ? list : list.map((selector) => world.table.bitOf(selector));
     const common = {
       rule: index,
       action: rule.action,
-      authentication: rule.authentication,
+      authentication,
       namesPeers: selectors !== "any",
-      isByName,
     };
     if (rule.ports === "any") {
       const layer7 = { needsPayload: isByName, parser: undefined, parserBits: "any" as const };
@@ -118,17 +116,31 @@ const PORT_MAX = 65_535;
 
 type Selectors = readonly PeerSelector[] | "any";
 
-/** Peers that are names apart from the others: of those it is not known whether they match. */
-function partsOf(
-  peers: "any" | readonly Peer[],
-  resolver: PeerResolver,
-): { selectors: Selectors; isByName: boolean }[] {
-  if (peers === "any") return [{ selectors: "any", isByName: false }];
-  const parts: { selectors: Selectors; isByName: boolean }[] = [];
+interface Part {
+  readonly selectors: Selectors;
+  /** Only a name, of which the data path knows nothing, can tell whether it allows. */
+  readonly isByName: boolean;
+  readonly authentication: Rule["authentication"];
+}
+
+/**
+ * Peers that are names apart from the others. Any address outside may be meant, so all of them need
+ * to be looked into; but only whoever was given the address for the name is asked for more.
+ */
+function partsOf({ peers, authentication }: Rule, resolver: PeerResolver): Part[] {
+  if (peers === "any") return [{ selectors: "any", isByName: false, authentication }];
+  const parts: Part[] = [];
+  const names = peers.filter(({ kind }) => kind === "name");
   const known = peers.filter(({ kind }) => kind !== "name");
-  if (known.length > 0) parts.push({ selectors: resolver.selectorsOf(known), isByName: false });
-  if (known.length < peers.length) {
-    parts.push({ selectors: [{ kind: "outside" }], isByName: true });
+  if (known.length > 0) {
+    parts.push({ selectors: resolver.selectorsOf(known), isByName: false, authentication });
+  }
+  if (names.length > 0) {
+    const outside = [{ kind: "outside" as const }];
+    parts.push({ selectors: outside, isByName: true, authentication: undefined });
+    if (authentication !== undefined) {
+      parts.push({ selectors: resolver.selectorsOf(names), isByName: true, authentication });
+    }
   }
   return parts;
 }

@@ -7,7 +7,8 @@
  */
 
 import type { NamedPort, NodeObject, PodObject } from "../../model/mod.ts";
-import { k8sLabels, labelsOfPod, type NamedPortMatch } from "../../model/network_policy/mod.ts";
+import { labelsOfPod, type NamedPortMatch, reservedLabel } from "../../model/network_policy/mod.ts";
+import { apiServerAddresses, hasOwnEnd, nodeLabels } from "./identities.ts";
 import { LabelLookup } from "./peers/label_lookup.ts";
 import type { OrderedSpec } from "./rules.ts";
 import type { PolicySnapshot } from "./snapshot.ts";
@@ -34,18 +35,8 @@ export function hostSubject(node: Pick<NodeObject, "name">): string {
   return `host ${node.name}`;
 }
 
-/** The host where it is not known of which node: one without labels. */
+/** The host where it is not known of which node: no label tells. */
 export const UNKNOWN_HOST = "host";
-
-/** Whether the pod has an end of its own: not that of its node. */
-export function hasOwnEnd(pod: PodObject): boolean {
-  return !pod.hostNetwork;
-}
-
-/** The addresses that lead to the pod: none where it has finished, or has its node's. */
-export function ownAddresses(pod: PodObject): readonly string[] {
-  return pod.finished || pod.hostNetwork ? [] : pod.addresses;
-}
 
 /** All sets, in the order of their keys. */
 export function subjectSets(
@@ -57,11 +48,12 @@ export function subjectSets(
   const podIndex = new LabelLookup(
     pods.map((pod) => labelsOfPod(pod, namespaces.get(pod.namespace))),
   );
+  const servers = apiServerAddresses(snapshot);
   const hosts = [
-    { member: UNKNOWN_HOST, labels: [] },
+    { member: UNKNOWN_HOST, labels: [reservedLabel("host")] },
     ...snapshot.nodes.map((node) => ({
       member: hostSubject(node),
-      labels: k8sLabels(node.labels),
+      labels: nodeLabels(node, "host", servers),
     })),
   ];
   const hostIndex = new LabelLookup(hosts.map(({ labels }) => labels));

@@ -61,7 +61,8 @@ export class KernelEngine implements Disposable {
 
   /** Index of the row of an identity that no address leads to; undefined: there is no room. */
   #indexOf(identity: Identity): number | undefined {
-    const key = JSON.stringify([identity.labels, identity.address, identity.ports]);
+    const { labels, address, ports, name } = identity;
+    const key = JSON.stringify([labels, address, ports, name]);
     const known = this.#rows.get(key);
     if (known !== undefined) return known;
     const index = this.#batch.addRow(this.#plan.rowOf(identity));

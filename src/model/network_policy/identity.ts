@@ -13,6 +13,7 @@ import type { NodeObject, PodObject } from "../object.ts";
 import type { Labels } from "../selector.ts";
 import {
   CIDR,
+  CIDR_GROUP,
   CLUSTER_KEY,
   k8sLabels,
   type Label,
@@ -66,6 +67,11 @@ export function labelsOfNode(
     ...(isControlPlane ? [reservedLabel("kube-apiserver")] : []),
     ...k8sLabels(new Map([...node.labels, [CLUSTER_KEY, LOCAL_CLUSTER]])),
   ];
+}
+
+/** Labels of a CiliumCIDRGroup: a source of their own, so that `k8s:` speaks of none of them. */
+export function labelsOfCidrGroup(labels: Labels): Label[] {
+  return [...labels].map(([key, value]) => ({ source: CIDR_GROUP, key, value }));
 }
 
 /** Labels of an address that is neither a pod's nor a node's. */

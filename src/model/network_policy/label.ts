@@ -29,6 +29,9 @@ export const RESERVED = "reserved";
 /** Of ranges of addresses. */
 export const CIDR = "cidr";
 
+/** Of CiliumCIDRGroups. */
+export const CIDR_GROUP = "cidrgroup";
+
 /** Of labels of an identity that were written without a source. */
 export const UNSPECIFIED = "unspec";
 

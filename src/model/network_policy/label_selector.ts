@@ -9,7 +9,7 @@
  * @module
  */
 
-import { cidrContains, parseCidr } from "../address.ts";
+import { type Cidr, cidrContains, parseCidr } from "../address.ts";
 import type { Operator } from "../selector.ts";
 import { ANY, CIDR, type Label } from "./label.ts";
 
@@ -39,13 +39,6 @@ export function hasLabel(
   wanted: { readonly source: string; readonly key: string },
 ): boolean {
   return labels.some((label) => isNamed(label, wanted));
-}
-
-/** Whether a requirement speaks of this key of this source, or of any source. */
-export function mentions(selector: LabelSelector, source: string, key: string): boolean {
-  return selector.requirements.some((given) =>
-    given.key === key && (given.source === source || given.source === ANY)
-  );
 }
 
 /** One text per meaning, whatever the order in which it was written. */
@@ -78,13 +71,14 @@ function isNamed(
   return label.key === key && (source === ANY || label.source === source);
 }
 
-/** A label of a range is also one of every wider range. Keys write IPv6 with "-" for ":". */
-function rangeHolds(wider: string, narrower: string): boolean {
-  const [outer, inner] = [parseCidr(colons(wider)), parseCidr(colons(narrower))];
-  if (outer === undefined || inner === undefined) return wider === narrower;
-  return outer.bits <= inner.bits && cidrContains(outer, inner.bytes);
+/** The range that a key of source `cidr` names; IPv6 may be written with "-" for ":". */
+export function rangeOfKey(key: string): Cidr | undefined {
+  return parseCidr(key.replaceAll("-", ":"));
 }
 
-function colons(text: string): string {
-  return text.replaceAll("-", ":");
+/** A label of a range is also one of every wider range. */
+function rangeHolds(wider: string, narrower: string): boolean {
+  const [outer, inner] = [rangeOfKey(wider), rangeOfKey(narrower)];
+  if (outer === undefined || inner === undefined) return wider === narrower;
+  return outer.bits <= inner.bits && cidrContains(outer, inner.bytes);
 }

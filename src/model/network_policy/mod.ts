@@ -11,5 +11,5 @@ export * from "./label.ts";
 export * from "./label_selector.ts";
 export * from "./name_pattern.ts";
 export * from "./world.ts";
-export { matchesWhole, regexFault } from "./regex/regex.ts";
+export { matchesWhole, regexFault } from "./regex.ts";
 export * from "./rule.ts";

@@ -46,7 +46,4 @@ function bareNode(name: string): NodeObject {
 }
 
 /** How strictly policies are enforced (SEMANTICS B.1). */
-export const ENFORCEMENTS = ["default", "always", "never"] as const;
-
-/** One of them. */
-export type Enforcement = typeof ENFORCEMENTS[number];
+export type Enforcement = "default" | "always" | "never";

@@ -12,7 +12,6 @@ import {
   type FieldPath,
   labelKeyFault,
   labelValueFault,
-  OPERATORS,
 } from "../../model/mod.ts";
 import {
   type Direction,
@@ -31,6 +30,7 @@ import type { PolicyContext } from "./cilium/context.ts";
 import { cidrOf, exceptOf } from "./cilium/peers.ts";
 import type { PolicyMetadata } from "./cilium/policy.ts";
 import { ALL_PORTS, isPortName } from "./cilium/ports.ts";
+import { selector, type SelectorShape } from "./cilium/shapes.ts";
 
 /** Reads a document. */
 export function readKubernetesPolicy(
@@ -74,16 +74,6 @@ export function readKubernetesPolicy(
     file,
   };
 }
-
-const selector = z.strictObject({
-  matchLabels: z.record(z.string(), z.string()).nullish(),
-  matchExpressions: z.array(z.strictObject({
-    key: z.string(),
-    operator: z.enum(OPERATORS),
-    values: z.array(z.string()).nullish(),
-  })).nullish(),
-});
-type SelectorShape = z.output<typeof selector>;
 
 const peer = z.strictObject({
   podSelector: selector.nullish(),

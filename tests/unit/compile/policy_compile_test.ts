@@ -152,6 +152,18 @@ describe("compilePolicies()", () => {
     assert.equal(after.places.length, before.places.length + 1);
   });
 
+  it("takes an address that two pods have for nobody's", () => {
+    const pods = [...PODS, app("twin", "db", "10.0.0.3")];
+    const rowAt = (pods: readonly PodObject[]) => {
+      const plan = compilePolicies(snapshot({ policies: POLICIES, pods }));
+      const place = plan.places.find(({ identity }) => identity.range.text === "10.0.0.3/32");
+      return [...plan.rows[(place?.row ?? 0) - 1] ?? []];
+    };
+    assert.notDeepEqual(rowAt(PODS), [0, 0]);
+    assert.deepEqual(rowAt(pods), [0, 0]);
+    assert.deepEqual(rowAt(pods.toReversed()), [0, 0]);
+  });
+
   it("names the rule that decided", () => {
     const world = snapshot({ policies: POLICIES, pods: PODS });
     const plan = compilePolicies(world);

@@ -20,18 +20,22 @@ import {
   type PodObject,
 } from "../../../model/mod.ts";
 import {
+  absoluteName,
   labelsOfPod,
+  labelsOfWorld,
+  matchesName,
   parseLabel,
   reservedLabel,
   UNSPECIFIED,
 } from "../../../model/network_policy/mod.ts";
 import type { PolicyPlan } from "../compile.ts";
 import { protocolNumber } from "../graph/verdict.ts";
-import { apiServerAddresses, contestedAddresses, nodeLabels } from "../identities.ts";
+import { apiServerAddresses, contestedAddresses, nodeLabels, ownAddresses } from "../identities.ts";
 import { type Identity, rangesOfLabels } from "../peers/table.ts";
+import type { OrderedRule } from "../rules.ts";
 import type { PolicyQuestion } from "./query.ts";
 import type { PolicySnapshot } from "../snapshot.ts";
-import { hostSubject, ownAddresses, podSubject, UNKNOWN_HOST } from "../subjects.ts";
+import { hostSubject, podSubject, UNKNOWN_HOST } from "../subjects.ts";
 
 /** The first packet of a connection. */
 export interface PolicyFlow {
@@ -48,7 +52,8 @@ export interface PolicyFlow {
 /** Who is at one end. */
 export type FlowEnd =
   | { readonly kind: "pod"; readonly key: string }
-  | { readonly kind: "ip"; readonly address: string }
+  /** `name`: what the source was given the address for. */
+  | { readonly kind: "ip"; readonly address: string; readonly name?: string | undefined }
   | { readonly kind: "entity"; readonly entity: string }
   | { readonly kind: "labels"; readonly labels: readonly string[] };
 
@@ -114,10 +119,13 @@ export class FlowReader {
     peer: Party,
     flow: PolicyFlow,
   ): FlowSide | undefined {
-    const name = this.#subjectOf(subject, peer);
-    const program = name === undefined ? undefined : this.#plan.subjects.get(name);
+    const key = this.#subjectOf(subject, peer);
+    const program = key === undefined ? undefined : this.#plan.subjects.get(key);
     if (program === undefined) return undefined;
-    const isPlaced = peer.address !== undefined && !this.#isHost(peer, subject);
+    const rules = this.#plan.programs[program]?.rules ?? [];
+    const name = direction === "egress" ? learntName(rules, peer.name) : undefined;
+    const isPlaced = peer.address !== undefined && name === undefined &&
+      !this.#isHost(peer, subject);
     return {
       direction,
       question: {
@@ -128,7 +136,7 @@ export class FlowReader {
         direction,
         authenticated: flow.authenticated,
       },
-      identity: isPlaced ? undefined : this.#identityOf(peer, subject),
+      identity: isPlaced ? undefined : this.#identityOf(peer, subject, name),
     };
   }
 
@@ -153,8 +161,12 @@ export class FlowReader {
     return party.node !== undefined && other.pod?.node === party.node.name;
   }
 
-  #identityOf(party: Party, other: Party): Identity {
+  #identityOf(party: Party, other: Party, name: string | undefined): Identity {
     const { address, node, entity } = party;
+    if (name !== undefined && address !== undefined) {
+      const labels = labelsOfWorld(address, this.#servers.has(address));
+      return { labels, address, kind: "outside", ports: [], name };
+    }
     if (node !== undefined) {
       const as = this.#isHost(party, other) ? "host" : "remote-node";
       const labels = nodeLabels(node, as, this.#servers);
@@ -177,7 +189,7 @@ export class FlowReader {
       }
       case "ip": {
         const address = canonicalAddress(end.address) ?? end.address;
-        return this.#partyOfAddress(address);
+        return this.#partyOfAddress(address, end.name);
       }
       case "entity":
         return { labels: [], entity: end.entity };
@@ -194,17 +206,19 @@ export class FlowReader {
       const addresses = pod.addresses.length > 0 ? pod.addresses : node.addresses;
       return { labels: [], node, ...addressOf(addresses, family) };
     }
-    const { address } = addressOf(ownAddresses(pod), family);
-    if (address !== undefined && this.#contested.has(address)) return contested(address);
-    return { labels: labelsOfPod(pod, this.#namespaces.get(pod.namespace)), pod, address };
+    const addresses = ownAddresses(pod);
+    const clash = addresses.find((address) => this.#contested.has(address));
+    if (clash !== undefined) return contested(clash);
+    const labels = labelsOfPod(pod, this.#namespaces.get(pod.namespace));
+    return { labels, pod, ...addressOf(addresses, family) };
   }
 
-  #partyOfAddress(address: string): Party | string {
+  #partyOfAddress(address: string, name: string | undefined): Party | string {
     if (this.#contested.has(address)) return contested(address);
     const pod = this.#podByAddress.get(address);
     if (pod !== undefined) return { labels: [], pod, address };
     const node = this.#nodeByAddress.get(address);
-    return node === undefined ? { labels: [], address } : { labels: [], node, address };
+    return node === undefined ? { labels: [], address, name } : { labels: [], node, address };
   }
 }
 
@@ -215,6 +229,19 @@ interface Party {
   readonly node?: NodeObject;
   readonly entity?: string;
   readonly address?: string | undefined;
+  /** Of an address that is neither a pod's nor a node's. */
+  readonly name?: string | undefined;
+}
+
+/** The name, absolute, if a DNS rule lets the source see the answer (SEMANTICS B.12). */
+function learntName(rules: readonly OrderedRule[], name: string | undefined): string | undefined {
+  if (name === undefined) return undefined;
+  const wanted = absoluteName(name);
+  const isSeen = rules.some(({ rule: { direction, peers, ports } }) =>
+    direction === "egress" && peers.length > 0 && ports !== "any" &&
+    ports.some(({ layer7 }) => layer7?.dns?.some((pattern) => matchesName(pattern, wanted)))
+  );
+  return isSeen ? wanted : undefined;
 }
 
 function contested(address: string): string {

@@ -32,8 +32,6 @@ export interface Entry extends Ranged {
   readonly namesPeers: boolean;
   /** Only the payload, or a name that was asked for, can tell whether it allows. */
   readonly needsPayload: boolean;
-  /** Whether the peers are names: then it is not known whether the rule speaks of this flow. */
-  readonly isByName: boolean;
   readonly parser: Parser | undefined;
   /** Peers for which its port is the one that it says: those with a port of that name. */
   readonly parserBits: readonly number[] | "any";
@@ -114,7 +112,7 @@ function authentication(graph: Graph, allows: readonly Entry[], otherwise: NodeI
     return mode === "required" ? graph.authenticated(otherwise, denied) : denied;
   };
   const asking = allows
-    .flatMap((entry) => entry.authentication && !entry.isByName ? [entry] : [])
+    .flatMap((entry) => entry.authentication ? [entry] : [])
     .sort((a, b) => breadth(a) - breadth(b) || strength(b) - strength(a) || a.order - b.order);
   return firstOf(
     graph,

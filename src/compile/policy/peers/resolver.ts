@@ -19,6 +19,7 @@ import {
   K8S,
   k8sLabels,
   type LabelSelector,
+  labelsOfCidrGroup,
   LOCAL_CLUSTER,
   NAMESPACE_KEY,
   type Peer,
@@ -54,20 +55,21 @@ export class PeerResolver {
       case "labels":
       case "entity":
       case "cidr":
+      case "name":
         return [peer];
       case "cidr-group":
         return this.#ofGroups(peer);
       case "service":
         return this.#ofServices(peer);
-      case "name":
-        return [{ kind: "outside" }];
     }
   }
 
   #ofGroups({ group, except }: CidrGroupPeer): PeerSelector[] {
     return this.#groups
       .filter(({ name, labels }) =>
-        "name" in group ? group.name === name : selectsLabels(group.selector, k8sLabels(labels))
+        "name" in group
+          ? group.name === name
+          : selectsLabels(group.selector, labelsOfCidrGroup(labels))
       )
       .flatMap(({ cidrs }) => cidrs)
       .map((cidr) => ({ kind: "cidr", cidr, except, scope: "outside" }));

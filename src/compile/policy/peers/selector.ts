@@ -10,6 +10,7 @@ import {
   type CidrPeer,
   type Entity,
   type LabelSelector,
+  type NamePattern,
   selectorText,
   type Transport,
 } from "../../../model/network_policy/mod.ts";
@@ -23,6 +24,8 @@ export type PeerSelector =
   | CidrPeer
   /** An address that is neither a pod's nor a node's. */
   | { readonly kind: "outside" }
+  /** Such an address, given to whoever asks for a name like this. */
+  | { readonly kind: "name"; readonly pattern: NamePattern }
   /**
    * Something that `peer` selects (undefined: anything) and whose port of this name is `number`.
    */
@@ -57,6 +60,8 @@ export function peerKey(selector: PeerSelector): string {
       return `addresses ${selector.cidrs.map(({ text }) => text).sort().join(" ")}`;
     case "outside":
       return "outside";
+    case "name":
+      return `name ${selector.pattern.kind} ${selector.pattern.text}`;
     case "named-port": {
       const { transport, name, number } = selector.port;
       const peer = selector.peer === undefined ? "any" : peerKey(selector.peer);

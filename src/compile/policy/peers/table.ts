@@ -9,13 +9,15 @@
  * @module
  */
 
-import { type Cidr, type NamedPort, parseAddress, parseCidr } from "../../../model/mod.ts";
+import { type Cidr, type NamedPort, parseAddress } from "../../../model/mod.ts";
 import {
   CIDR,
   type Entity,
   isEntity,
   type Label,
   type LabelSelector,
+  matchesName,
+  rangeOfKey,
 } from "../../../model/network_policy/mod.ts";
 import { LabelLookup } from "./label_lookup.ts";
 import { PrefixSet } from "./prefixes.ts";
@@ -28,6 +30,8 @@ export interface Identity {
   readonly address: string | undefined;
   /** `outside`: of an address that is neither a pod's nor a node's. */
   readonly kind: "pod" | "node" | "outside" | "other";
+  /** For which the other end was given the address, absolute; nothing: for none that counts. */
+  readonly name?: string | undefined;
   readonly ports: readonly NamedPort[];
 }
 
@@ -136,6 +140,8 @@ class Matcher {
           .filter((index) => this.#is(index, "outside"));
       case "outside":
         return this.#where(({ kind }) => kind === "outside");
+      case "name":
+        return this.#where(({ name }) => name !== undefined && matchesName(selector.pattern, name));
       case "named-port": {
         const { peer, port } = selector;
         const peers = peer === undefined ? this.#where(() => true) : this.#matching(peer);
@@ -201,12 +207,9 @@ function rangesOf({ address, labels }: Identity): Pick<Cidr, "bytes" | "bits">[]
   return bytes === undefined ? [] : [{ bytes, bits: 8 * bytes.length }];
 }
 
-/** The ranges that labels of source `cidr` name; IPv6 may be written with "-" for ":". */
+/** The ranges that labels of source `cidr` name. */
 export function rangesOfLabels(labels: readonly Label[]): Cidr[] {
-  return labels.filter(({ source }) => source === CIDR).flatMap(({ key }) => {
-    const range = parseCidr(key) ?? parseCidr(key.replaceAll("-", ":"));
-    return range === undefined ? [] : [range];
-  });
+  return labels.flatMap(({ source, key }) => source === CIDR ? rangeOfKey(key) ?? [] : []);
 }
 
 function hasPort(

@@ -121,7 +121,7 @@ function httpRule(shape: HttpRuleShape, path: FieldPath, context: PolicyContext)
     const text = shape[field] || undefined;
     const fault = text === undefined ? undefined : regexFault(text);
     if (fault !== undefined) {
-      const reason = `"${text}" is no regular expression: it ${fault}`;
+      const reason = `"${text}" is no regular expression: ${fault}`;
       context.faults.push({ path: [...path, field], reason });
     }
     return text;

@@ -14,7 +14,7 @@ import type { PortShape } from "./shapes.ts";
 export const ALL_PORTS = { first: 0, last: 65535 } as const;
 
 /** What `ANY` stands for: never ICMP. */
-export const ANY_TRANSPORT: readonly Transport[] = ["TCP", "UDP", "SCTP"];
+const ANY_TRANSPORT: readonly Transport[] = ["TCP", "UDP", "SCTP"];
 
 /** Reads `ports`; none at all are all ports. */
 export function portMatches(
@@ -33,7 +33,7 @@ export function isPortName(text: string): boolean {
 }
 
 /** A port's number, 0 included; undefined where it is none. */
-export function portNumberOf(text: string): number | undefined {
+function portNumberOf(text: string): number | undefined {
   if (!/^(0|[1-9]\d{0,4})$/.test(text)) return undefined;
   return Number(text) <= 65535 ? Number(text) : undefined;
 }

@@ -33,7 +33,8 @@ const PARSER = "was removed from Cilium: of the Layer 7 rules only http and dns 
 const AUTH = "was removed from Cilium: write authentication.mode";
 const DENY = "is not for deny rules, which end at Layer 4";
 
-const selector = z.strictObject({
+/** The shape of a label selector. */
+export const selector = z.strictObject({
   matchLabels: z.record(z.string(), z.string()).nullish(),
   matchExpressions: z.array(z.strictObject({
     key: z.string(),
