@@ -11,8 +11,8 @@
 
 import { run } from "../lib/command.ts";
 
-/** Prefix of everything that the product, the testbed and the tests name. */
-const OURS = /^\.?weft/;
+/** Prefixes of everything that the product, the testbed and the tests name; interfaces want few. */
+const OURS = /^\.?(weft|wf\d)/;
 
 /** Everything of ours that is on the machine now, one name each. */
 export async function takeInventory(): Promise<Set<string>> {

@@ -22,7 +22,7 @@ const SECONDS = 1;
 
 /** A namespace with nftables and iperf3 in it. */
 export class NftBench implements Disposable {
-  readonly #netns = `wfbench${Deno.pid}`;
+  readonly #netns = `weft-bench-${Deno.pid}`;
   #server: Deno.ChildProcess | undefined;
   #emptyNs: number | undefined;
 

@@ -12,6 +12,7 @@
 import assert from "node:assert/strict";
 import { openLog } from "@/src/log.ts";
 import { Observer, serveAgent } from "@/src/observe/mod.ts";
+import { within } from "@/tests/support/waiting.ts";
 import { sourceFolder, stateOf, TestAgent } from "@/tests/unit/observe/world.ts";
 import { forEachCase, type FuzzOptions, join, type Random } from "./random.ts";
 
@@ -189,7 +190,11 @@ class Target implements AsyncDisposable {
       return "";
     }
     if (then === "glance") return await readSoon(connection);
-    return await inTime(new Response(connection.readable).text().catch(() => ""), "answer");
+    return await within(
+      PATIENCE_MS,
+      "an answer",
+      new Response(connection.readable).text().catch(() => ""),
+    );
   }
 
   /** The agent answers as if nothing had happened. */
@@ -217,17 +222,4 @@ async function readSoon(connection: Deno.UnixConn): Promise<string> {
     // The time was up.
   }
   return new TextDecoder().decode(buffer.subarray(0, count ?? 0));
-}
-
-async function inTime<T>(promise: Promise<T>, what: string): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const message = `no ${what} within ${PATIENCE_MS} ms`;
-    timer = setTimeout(() => reject(new assert.AssertionError({ message })), PATIENCE_MS);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -5,13 +5,14 @@
  * Invariant: only an assertion of that very test counts as its failure. A hook that throws, a
  * program that does not start, a test that hangs show that something is broken, not that the test
  * would notice what it is there for. Nothing of a run outlives it: its processes are known by a
- * variable of their environment, its network namespaces by its process id.
+ * variable of their environment, network namespaces by the process that made them.
  *
  * @module
  */
 import { readCases } from "@/scripts/rings/junit.ts";
 import { findProcesses } from "@/scripts/rings/leftovers.ts";
 import type { Clause } from "@/tests/node/clauses/clause.ts";
+import { removeStrayNamespaces } from "@/tests/support/namespaces.ts";
 import { CHOSEN_VARIABLE } from "./chosen.ts";
 import type { ScratchCopy } from "./copy.ts";
 
@@ -55,7 +56,7 @@ export async function runTest(
   limit.addEventListener("abort", stop, { once: true });
   await child.status;
   limit.removeEventListener("abort", stop);
-  await clearUp(child.pid, `${MARKER}=${marker}`);
+  await clearUp(`${MARKER}=${marker}`);
   signal.throwIfAborted();
   if (limit.aborted) return { kind: "broken", message: `takes more than ${LIMIT_MS} ms` };
   return judge(await Deno.readTextFile(report).catch(() => ""), test.name, log);
@@ -75,13 +76,8 @@ async function judge(text: string, name: readonly string[], log: string): Promis
 }
 
 /** What a run that was ended left behind. A testbed goes by itself: it has a guard. */
-async function clearUp(pid: number, marker: string): Promise<void> {
-  const prefix = `weftrig${pid.toString(36)}`;
-  for (const { name } of await Array.fromAsync(Deno.readDir("/run/netns")).catch(() => [])) {
-    if (!name.startsWith(prefix)) continue;
-    // deno-lint-ignore no-await-in-loop -- few, if any
-    await new Deno.Command("ip", { args: ["netns", "del", name] }).output();
-  }
+async function clearUp(marker: string): Promise<void> {
+  await removeStrayNamespaces();
   const deadline = performance.now() + GUARD_MS;
   for (;;) {
     // deno-lint-ignore no-await-in-loop -- until they are gone

@@ -5,10 +5,12 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { compileFixture } from "@/tests/kernel/ffi_fixture.ts";
 import { Source } from "@/tests/testbed/control/source.ts";
+import { eventually } from "@/tests/support/waiting.ts";
 import { ethernet, packet, PROTO, tcp } from "./around_frames.ts";
 import { NESTED, TAKE_PID } from "./around_scripts.ts";
 import { assertQuiet, DENO, hex, PROGRAM, Surroundings } from "./around_surroundings.ts";
@@ -19,7 +21,6 @@ import {
   assertServed,
   dialer,
   ENROLLED,
-  eventually,
   Mesh,
   pod,
   policy,
@@ -61,8 +62,7 @@ describe("a way around the mesh", { timeout: 180_000 }, () => {
 
   after(() => mesh[Symbol.asyncDispose]());
 
-  const tryAll = (from: string) =>
-    Promise.all(addresses.map((address) => mesh.dial(from, "send", address, HABITS.who, 100)));
+  const tryAll = (from: string) => mesh.askAll(from, addresses);
   const checkServed = async (from: string) => assertServed(await tryAll(from), from);
   const checkRefused = async (from: string) => assertRefused(await tryAll(from), from);
 
@@ -81,7 +81,7 @@ describe("a way around the mesh", { timeout: 180_000 }, () => {
     const heard = await around.heard(SERVER);
     await mesh.bed.kill("node-2", "KILL");
     // Its number is free when its parent has heard of its end.
-    await eventually("it is buried", () => !exists(`/proc/${agentPid}`));
+    await eventually("it is buried", () => !existsSync(`/proc/${agentPid}`));
     await using wire = await mesh.bed.capture("node-1", {
       filter: own.map((address) => `src host ${address}`).join(" or "),
     });
@@ -345,15 +345,6 @@ describe("a way around the mesh", { timeout: 180_000 }, () => {
     await checkServed(NEAR);
   });
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 async function macOf(mesh: Mesh, place: string): Promise<string> {
   const { stdout } = await mesh.bed.exec(place, ["ip", "-j", "link", "show", "dev", "eth0"]);

@@ -5,7 +5,9 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
+import { eventually } from "@/tests/support/waiting.ts";
 import {
   addresses,
   agentPid,
@@ -13,7 +15,6 @@ import {
   checkRefused,
   checkServed,
   DEGRADED,
-  exists,
   FAILED,
   HEALTHY,
   isHealthy,
@@ -26,7 +27,7 @@ import {
 } from "./faults_stage.ts";
 import { carryTraffic, TRAFFIC_S } from "./faults_traffic.ts";
 import { CLOSED_PORT, HABITS } from "./support/habits.ts";
-import { ENROLLED, eventually, pod, policy } from "./support/mesh.ts";
+import { ENROLLED, pod, policy } from "./support/mesh.ts";
 
 /** Flows beside all else, and is asked for at the end. */
 let traffic: Promise<void>;
@@ -95,7 +96,7 @@ describe("an agent around which things fail", { timeout: 300_000 + TRAFFIC_S * 1
 
   describe("the node's probes", () => {
     const netfilter = ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"];
-    const isThere = exists(`/proc/sys/net/bridge/${netfilter[0]}`);
+    const isThere = existsSync(`/proc/sys/net/bridge/${netfilter[0]}`);
     const skip = isThere ? {} : { skip: "this kernel has no br_netfilter" };
     for (const value of ["0", "1"]) {
       it(`are served with bridge netfilter ${value === "1" ? "on" : "off"}`, skip, async () => {
@@ -124,14 +125,12 @@ describe("an agent around which things fail", { timeout: 300_000 + TRAFFIC_S * 1
       DEGRADED,
       /out of descriptors: \d+ of \d+ are open, and \d+ new connections have been refused/,
     );
-    const start = performance.now();
     const [address] = addresses;
     const { served = 0, failed = 0 } = await mesh.dial(
       ...["default/client", "many", address, HABITS.echo, 100] as const,
     );
     assert.ok(failed > 0, `${served} are served, ${failed} refused`);
     await checkRefused("outside", "default/plain");
-    assert.ok(performance.now() - start < 5000, "a refusal took its time");
     await checkServed(NODE);
     const before = cpuTicks(pid);
     await new Promise((resolve) => setTimeout(resolve, 1000)); // what is measured is idleness
@@ -289,7 +288,7 @@ describe("an agent around which things fail", { timeout: 300_000 + TRAFFIC_S * 1
     ];
     it("loses its folder of announcements is announced into again", async () => {
       await Deno.remove(`${source}/.nodes`, { recursive: true });
-      await eventually("the node is announced", () => exists(`${source}/.nodes/${NODE}.yaml`));
+      await eventually("the node is announced", () => existsSync(`${source}/.nodes/${NODE}.yaml`));
       await isHealthy();
     });
 

@@ -9,11 +9,10 @@ import { after, before, describe, it } from "node:test";
 import type { Capture } from "@/tests/testbed/capture.ts";
 import type { Tally } from "./faults_client.ts";
 import { Load } from "./faults_load.ts";
+import { addresses, mesh, NODE, raise } from "./faults_stage.ts";
 import { HABITS } from "./support/habits.ts";
 import type { LiveConnection } from "./support/live.ts";
-import { ENROLLED, Mesh, pod, policy } from "./support/mesh.ts";
 
-const NODE = "node-1";
 const CONNECTIONS = 200;
 /** Said by clients of the mesh alone: on no wire may it be seen. */
 const SECRET = `secret-${crypto.randomUUID()}`;
@@ -32,7 +31,6 @@ const FIFTY: readonly Round[] = [
 const ROUNDS = Deno.env.has("WEFT_CHOSEN_TEST") ? FIFTY.slice(-6) : FIFTY;
 
 describe("an agent that is mistreated fifty times under load", { timeout: 240_000 }, () => {
-  let mesh: Mesh;
   let stack: AsyncDisposableStack;
   let load: Load;
   let refused: readonly Load[];
@@ -43,17 +41,9 @@ describe("an agent that is mistreated fifty times under load", { timeout: 240_00
 
   before(async () => {
     stack = new AsyncDisposableStack();
-    mesh = stack.use(
-      await Mesh.up({
-        documents: [
-          pod({ name: "server", runs: "talker" }),
-          pod({ name: "client", labels: ENROLLED }),
-          pod({ name: "plain" }),
-          policy("server", "STRICT"),
-        ],
-      }),
-    );
-    const [address] = await mesh.addresses("default/server");
+    await raise();
+    stack.use(mesh);
+    const [address] = addresses;
     const start = async (place: string, text: string, count: number, rounds: number) =>
       stack.use(
         await Load.start(mesh.bed, place, {
@@ -80,8 +70,7 @@ describe("an agent that is mistreated fifty times under load", { timeout: 240_00
   /** All rounds, once: every test looks at what became of them. */
   function play(): Promise<Tallies> {
     return played ??= (async () => {
-      const [address] = await mesh.addresses("default/server");
-      probe = stack.use(await mesh.hold(NODE, address));
+      probe = stack.use(await mesh.hold(NODE, addresses[0]));
       await load.busy();
       for (const round of ROUNDS) {
         // deno-lint-ignore no-await-in-loop -- one after the other

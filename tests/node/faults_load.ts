@@ -7,8 +7,8 @@
 import { fileURLToPath } from "node:url";
 import { readLines } from "@/tests/support/lines.ts";
 import type { Testbed } from "@/tests/testbed/mod.ts";
+import { eventually } from "@/tests/support/waiting.ts";
 import type { Tally } from "./faults_client.ts";
-import { eventually } from "./support/mesh.ts";
 
 /** What it does. */
 export interface LoadOptions {

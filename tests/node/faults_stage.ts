@@ -1,6 +1,6 @@
 /**
- * The testbed of the tests of faults: a STRICT server, a client of the mesh, a plain pod, and what
- * is asked of them again and again.
+ * The testbed of the tests of an agent's life and faults: a STRICT server, a client of the mesh, a
+ * plain pod, and what is asked of them again and again.
  *
  * Invariant: one stage per test file, raised before its first test.
  *
@@ -9,13 +9,13 @@
 import assert from "node:assert/strict";
 import type { NodeDescription } from "@/tests/testbed/describe.ts";
 import type { ExecResult } from "@/tests/testbed/mod.ts";
+import { eventually } from "@/tests/support/waiting.ts";
 import { HABITS } from "./support/habits.ts";
 import {
   type Answer,
   assertRefused,
   assertServed,
   ENROLLED,
-  eventually,
   Mesh,
   pod,
   policy,
@@ -51,8 +51,7 @@ export let source: string;
 export let addresses: readonly [string, string];
 
 /** Dials the server on both of its addresses. */
-export const tryAll = (from: string): Promise<Answer[]> =>
-  Promise.all(addresses.map((address) => mesh.dial(from, "send", address, HABITS.who, 100)));
+const tryAll = (from: string): Promise<Answer[]> => mesh.askAll(from, addresses);
 
 /** Fails if any of these is served. */
 export async function checkRefused(...places: string[]): Promise<void> {
@@ -70,6 +69,13 @@ export async function checkInForce(): Promise<void> {
     checkRefused("outside", "default/plain"),
     checkServed("default/client", NODE),
   ]);
+}
+
+/** Whether the kernel accepts, which it does for whoever listens, or refuses; or says neither. */
+export async function knock(from: string, address: string): Promise<string> {
+  const command = ["nc", "-z", "-v", "-w", "5", address, String(HABITS.who)];
+  const { code, stderr } = await mesh.bed.exec(from, command);
+  return code === 0 ? "accepted" : /refused/.test(stderr) ? "refused" : stderr;
 }
 
 /** Waits until `weft status` ends with a status and says something. */
@@ -92,14 +98,4 @@ export const isHealthy = (): Promise<void> => shows(HEALTHY, /: healthy,/);
 /** The process of the agent. */
 export async function agentPid(): Promise<number> {
   return (await mesh.bed.node(NODE)).agentPid ?? assert.fail("no agent runs");
-}
-
-/** Whether something is there, be it a link to nothing. */
-export function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -5,38 +5,21 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { HABITS } from "./support/habits.ts";
+import { eventually } from "@/tests/support/waiting.ts";
+import { addresses, checkInForce, mesh, NODE, raise } from "./faults_stage.ts";
 import type { LiveConnection } from "./support/live.ts";
-import {
-  assertRefused,
-  assertServed,
-  ENROLLED,
-  eventually,
-  Mesh,
-  pod,
-  policy,
-} from "./support/mesh.ts";
 
-const NODE = "node-1";
 const FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 const FROM_SOURCE = fileURLToPath(import.meta.resolve("../testbed/weft_from_source"));
 const HOUR_MS = 3_600_000;
 
-const documents = [
-  pod({ name: "server", runs: "talker" }),
-  pod({ name: "client", labels: ENROLLED }),
-  pod({ name: "plain" }),
-  policy("server", "STRICT"),
-];
-
-const isThere = exists(FAKETIME);
+const isThere = existsSync(FAKETIME);
 const skip = isThere ? {} : { skip: "libfaketime is not installed (apt-get install libfaketime)" };
 
 describe("the clock of an agent", { timeout: 120_000 }, () => {
-  let mesh: Mesh;
-  let addresses: readonly [string, string];
   let clock: string;
   let live: LiveConnection;
 
@@ -45,10 +28,9 @@ describe("the clock of an agent", { timeout: 120_000 }, () => {
     // The executable takes no libraries of the host: the same agent from its source does.
     const weft = Deno.env.get("WEFT_BIN");
     Deno.env.set("WEFT_BIN", FROM_SOURCE);
-    mesh = await Mesh.up({ documents });
+    await raise();
     if (weft === undefined) Deno.env.delete("WEFT_BIN");
     else Deno.env.set("WEFT_BIN", weft);
-    addresses = await mesh.addresses("default/server");
     clock = `${mesh.bed.directory}/clock`;
     await Deno.writeTextFile(clock, "+0");
     await mesh.bed.kill(NODE, "KILL");
@@ -71,7 +53,7 @@ describe("the clock of an agent", { timeout: 120_000 }, () => {
 
   after(async () => {
     await live?.[Symbol.asyncDispose]();
-    await mesh?.[Symbol.asyncDispose]();
+    if (isThere) await mesh[Symbol.asyncDispose]();
   });
 
   for (
@@ -91,20 +73,7 @@ describe("the clock of an agent", { timeout: 120_000 }, () => {
           certified.every((each) => each.notBeforeMs <= nowMs && nowMs < each.notAfterMs);
       }, 15_000);
       assert.equal(await live.ask(what), what);
-      const tryAll = (from: string) =>
-        Promise.all(addresses.map((to) => mesh.dial(from, "send", to, HABITS.who, 100)));
-      assertServed(await tryAll("default/client"));
-      assertServed(await tryAll(NODE));
-      assertRefused(await tryAll("default/plain"));
-      assertRefused(await tryAll("outside"));
+      await checkInForce();
     });
   }
 });
-
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
-}

@@ -42,6 +42,7 @@ export async function carryTraffic(): Promise<void> {
       assert.ok(certificate !== undefined && certificate.notAfterMs > nowMs, `${name} has none`);
       prints.add(certificate.fingerprint);
     }
+    // The traffic flows for a time, not until an event.
     // deno-lint-ignore no-await-in-loop
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }

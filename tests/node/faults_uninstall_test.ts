@@ -4,20 +4,11 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { findLeft, kernelObjects } from "@/tests/demo/leftovers.ts";
-import {
-  checkInForce,
-  DEGRADED,
-  exists,
-  mesh,
-  NODE,
-  node,
-  raise,
-  shows,
-  source,
-} from "./faults_stage.ts";
-import { eventually } from "./support/mesh.ts";
+import { eventually } from "@/tests/support/waiting.ts";
+import { checkInForce, DEGRADED, mesh, NODE, node, raise, shows, source } from "./faults_stage.ts";
 
 describe("uninstall leaves nothing behind", { timeout: 180_000 }, () => {
   before(raise);
@@ -68,7 +59,7 @@ describe("uninstall leaves nothing behind", { timeout: 180_000 }, () => {
     };
     const begin = performance.now();
     const whole = await launch();
-    await eventually("its socket is there", () => exists(`${node.runDir}/weft.sock`));
+    await eventually("its socket is there", () => existsSync(`${node.runDir}/weft.sock`));
     const startMs = performance.now() - begin;
     whole.kill("SIGKILL");
     await whole.status;
@@ -110,6 +101,6 @@ async function checkNothingLeft(before: Awaited<ReturnType<typeof kernelObjects>
 }
 
 function filesIn(directory: string): string[] {
-  if (!exists(directory)) return [];
+  if (!existsSync(directory)) return [];
   return [...Deno.readDirSync(directory)].map(({ name }) => name);
 }

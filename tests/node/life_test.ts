@@ -7,53 +7,26 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { findLeft, kernelObjects } from "@/tests/demo/leftovers.ts";
-import { HABITS } from "./support/habits.ts";
-import { Beat } from "./support/beat.ts";
+import { eventually } from "@/tests/support/waiting.ts";
 import {
-  assertRefused,
-  assertServed,
-  ENROLLED,
-  eventually,
-  Mesh,
-  pod,
-  policy,
-} from "./support/mesh.ts";
-
-const NODE = "node-1";
+  addresses,
+  checkInForce,
+  checkRefused,
+  checkServed,
+  knock,
+  mesh,
+  NODE,
+  node,
+  raise,
+  source,
+} from "./faults_stage.ts";
+import { Beat } from "./support/beat.ts";
+import { policy } from "./support/mesh.ts";
 
 describe("the life of an agent", { timeout: 120_000 }, () => {
-  let mesh: Mesh;
-  let addresses: readonly [string, string];
-  let source: string;
-
-  before(async () => {
-    mesh = await Mesh.up({
-      documents: [
-        pod({ name: "server", runs: "talker" }),
-        pod({ name: "client", labels: ENROLLED }),
-        pod({ name: "plain" }),
-        policy("server", "STRICT"),
-      ],
-    });
-    addresses = await mesh.addresses("default/server");
-    source = (await mesh.bed.describe()).source;
-  });
+  before(raise);
 
   after(() => mesh[Symbol.asyncDispose]());
-
-  const tryAll = (from: string) =>
-    Promise.all(addresses.map((address) => mesh.dial(from, "send", address, HABITS.who, 100)));
-
-  const checkRefused = async (from: string) => assertRefused(await tryAll(from), from);
-  const checkServed = async (from: string) => assertServed(await tryAll(from), from);
-
-  const checkInForce = () =>
-    Promise.all([
-      checkRefused("outside"),
-      checkRefused("default/plain"),
-      checkServed("default/client"),
-      checkServed(NODE),
-    ]);
 
   it("SIGKILL leaves plaintext refused and the node served, and a new agent takes over", async () => {
     await using relayed = await mesh.hold("default/client", addresses[0]);
@@ -61,9 +34,7 @@ describe("the life of an agent", { timeout: 120_000 }, () => {
     const { revision } = (await mesh.status(NODE)).datapath;
     await mesh.bed.kill(NODE, "KILL");
     assert.match(await relayed.end(), /ConnectionReset|end/);
-    await checkRefused("outside");
-    await checkRefused("default/plain");
-    await checkRefused("default/client");
+    await checkRefused("outside", "default/plain", "default/client");
     await checkServed(NODE);
     assert.equal(await probe.ask("alive"), "alive");
     await mesh.bed.start(NODE);
@@ -84,8 +55,7 @@ describe("the life of an agent", { timeout: 120_000 }, () => {
 
   it("SIGTERM leaves plaintext refused, too", async () => {
     await mesh.bed.kill(NODE, "TERM");
-    await checkRefused("outside");
-    await checkRefused("default/plain");
+    await checkRefused("outside", "default/plain");
     await checkServed(NODE);
     await mesh.bed.start(NODE);
     await checkInForce();
@@ -106,10 +76,12 @@ describe("the life of an agent", { timeout: 120_000 }, () => {
 
   it("after SIGKILL new connections are refused at once, not held", async () => {
     await mesh.bed.kill(NODE, "KILL");
-    const startMs = performance.now();
-    await checkRefused("default/client");
-    await checkRefused("outside");
-    assert.ok(performance.now() - startMs < 3000);
+    for (const place of ["default/client", "outside"]) {
+      // One that is held hears nothing. The sockets of the dead may outlive it for a moment.
+      // deno-lint-ignore no-await-in-loop -- each by itself, to name the one
+      assert.match(await knock(place, addresses[0]), /^(refused|accepted)$/, place);
+    }
+    await checkRefused("default/client", "outside");
     await mesh.bed.start(NODE);
     await checkInForce();
   });
@@ -177,13 +149,12 @@ describe("the life of an agent", { timeout: 120_000 }, () => {
   });
 
   it("uninstall leaves no link, map, pin or process, and the pods as they were", async () => {
-    const node = await mesh.bed.node(NODE);
     const before = await kernelObjects(node);
     assert.ok(before.links.length > 0 && before.pins.length > 0);
     const { code, stderr } = await mesh.weft(NODE, "uninstall");
     assert.equal(code, 0, stderr);
     const left = await findLeft(node, before);
     for (const [kind, ids] of Object.entries(left)) assert.deepEqual(ids, [], kind);
-    await Promise.all(["outside", "default/plain", "default/client", NODE].map(checkServed));
+    await checkServed("outside", "default/plain", "default/client", NODE);
   });
 });

@@ -6,8 +6,9 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { eventually } from "@/tests/support/waiting.ts";
 import { HABITS } from "./support/habits.ts";
-import { ENROLLED, eventually, Mesh, pod, policy, url } from "./support/mesh.ts";
+import { ENROLLED, Mesh, pod, policy, url } from "./support/mesh.ts";
 
 const STRANGER = "10.244.2.200";
 const NEWCOMER = "10.244.2.201";

@@ -5,7 +5,6 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { HABITS } from "./support/habits.ts";
 import { assertRefused, assertServed, ENROLLED, Mesh, pod, policy } from "./support/mesh.ts";
 
 describe("a pod that attests its node's own connections", { timeout: 60_000 }, () => {
@@ -28,11 +27,10 @@ describe("a pod that attests its node's own connections", { timeout: 60_000 }, (
 
   after(() => mesh[Symbol.asyncDispose]());
 
-  const tryAll = (from: string) =>
-    Promise.all(addresses.map((address) => mesh.dial(from, "send", address, HABITS.who, 100)));
-
-  const checkRefused = async (from: string) => assertRefused(await tryAll(from), from);
-  const checkServed = async (from: string) => assertServed(await tryAll(from), from);
+  const checkRefused = async (from: string) =>
+    assertRefused(await mesh.askAll(from, addresses), from);
+  const checkServed = async (from: string) =>
+    assertServed(await mesh.askAll(from, addresses), from);
 
   it("serves an enrolled pod of its node without the relay", async () => {
     const before = (await mesh.status("node-1")).datapath;

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { eventually } from "@/tests/support/waiting.ts";
 import { Testbed } from "@/tests/testbed/mod.ts";
 import { tearDown } from "@/tests/testbed/commands.ts";
 import { cgroup2Mount } from "@/tests/testbed/state.ts";
@@ -183,7 +184,8 @@ describe("the agents of a testbed", () => {
   it("are ready when it is, make Services work, and can be killed and started again", async () => {
     await using bed = await Testbed.up({ nodes: 2 });
     await bed.apply(`${SEED}/backend.yaml`, `${SEED}/frontend.yaml`);
-    await poll(async () => { // applied is written; in force it is when the agents have read it
+    // Applied is written; in force it is when the agents have read it.
+    await eventually("the name is known", async () => {
       const page = await bed.exec("default/frontend", ["curl", "-s", "-m", "5", "http://backend"]);
       return /Server name: backend-/.test(page.stdout);
     });
@@ -245,8 +247,10 @@ describe("down", () => {
     const folder = await Deno.makeTempDir();
     await Deno.writeTextFile(`${folder}/pod.yaml`, POD_THAT_NEVER_LISTENS);
     const up = startTestbed(directory, ["up", "--no-agent", "--source", folder]);
-    await poll(async () =>
-      (await Deno.readTextFile(`${directory}/state.json`).catch(() => "")).includes('"never"')
+    await eventually(
+      "a pod has been started",
+      async () =>
+        (await Deno.readTextFile(`${directory}/state.json`).catch(() => "")).includes('"never"'),
     );
     const id = await readId(directory);
     assert.ok((await traces(directory, id)).length > 3);
@@ -271,7 +275,7 @@ describe("down", () => {
     const id = await readId(directory);
     child.kill("SIGKILL");
     await Promise.all([reader.cancel(), child.status]);
-    await poll(async () => (await traces(directory, id)).length === 0);
+    await eventually("all of it is gone", async () => (await traces(directory, id)).length === 0);
   });
 });
 
@@ -373,15 +377,5 @@ function killIfAlive(child: Deno.ChildProcess, signal: Deno.Signal): void {
     child.kill(signal);
   } catch {
     // It has ended already.
-  }
-}
-
-async function poll(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  // deno-lint-ignore no-await-in-loop -- polling
-  while (!await condition()) {
-    assert.ok(performance.now() < deadline, "Cannot wait any longer");
-    // deno-lint-ignore no-await-in-loop
-    await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

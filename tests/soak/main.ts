@@ -13,6 +13,7 @@ import { say } from "@/scripts/lib/terminal.ts";
 import { HABITS } from "@/tests/node/support/habits.ts";
 import { LoadClient } from "@/tests/node/support/load_client.ts";
 import { ENROLLED, Mesh, pod, policy } from "@/tests/node/support/mesh.ts";
+import { within } from "@/tests/support/waiting.ts";
 
 const LIFETIME_S = 20;
 const MINUTE_MS = 60_000;
@@ -73,14 +74,10 @@ async function playRound(mesh: Mesh, host: string): Promise<string | undefined> 
     HABITS.who,
     ROUND,
   );
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ROUND_MS_MAX);
-  });
-  const report = await Promise.race([load.next(), late]);
-  clearTimeout(timer);
+  const report = await within(ROUND_MS_MAX, "a round", load.next())
+    .catch((error: Error) => ({ served: 0, first: error.message }));
   if (report?.served === ROUND) return undefined;
-  return `${report?.served ?? 0} of ${ROUND} connections: ${report?.first ?? "no answer in time"}`;
+  return `${report?.served ?? 0} of ${ROUND} connections: ${report?.first ?? "no report"}`;
 }
 
 async function countCertificates(

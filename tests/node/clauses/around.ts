@@ -4,18 +4,10 @@
  *
  * @module
  */
-import type { Clause, Mutation } from "./clause.ts";
+import { type Clause, type Mutation, testsOf } from "./clause.ts";
 
-/** A test about packets that a pod sends. */
-function packets(name: string): Clause["test"] {
-  const file = "tests/node/around_packets_test.ts";
-  return { file, name: ["a pod with every capability", name] };
-}
-
-/** A test about the ways around. */
-function way(name: string): Clause["test"] {
-  return { file: "tests/node/around_test.ts", name: ["a way around the mesh", name] };
-}
+const packets = testsOf("tests/node/around_packets_test.ts", "a pod with every capability");
+const way = testsOf("tests/node/around_test.ts", "a way around the mesh");
 
 function inFromPod(find: string, put: string): Mutation {
   return { file: "bpf/from_pod.h", find, put };
@@ -34,6 +26,7 @@ const RELAY_PORT: Mutation = {
   put: "    this.#mark(fd, WeftRole.NONE, NOBODY);",
 };
 
+/** What holds whatever somebody tries. */
 export const around: readonly Clause[] = [
   {
     promise: "A pod that sends under another pod's address is not heard",

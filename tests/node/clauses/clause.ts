@@ -31,3 +31,11 @@ export interface Mutation {
   readonly find: string;
   readonly put: string;
 }
+
+/** Names the tests of one file, within the same suites. */
+export function testsOf(
+  file: string,
+  ...suites: readonly string[]
+): (...names: readonly string[]) => Clause["test"] {
+  return (...names) => ({ file, name: [...suites, ...names] });
+}

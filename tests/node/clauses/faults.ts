@@ -3,43 +3,30 @@
  *
  * @module
  */
-import type { Clause, Mutation } from "./clause.ts";
+import { type Clause, type Mutation, testsOf } from "./clause.ts";
 import { fileFaults } from "./faults_files.ts";
 
-const LIFE = "an agent that is mistreated fifty times under load";
-const AROUND = "an agent around which things fail";
 const DIRECTORY = "src/watch/directory/directory.ts";
 const AUTHORITY = "src/identity/authority.ts";
 
-function life(name: string): Clause["test"] {
-  return { file: "tests/node/faults_life_test.ts", name: [LIFE, name] };
-}
+const life = testsOf(
+  "tests/node/faults_life_test.ts",
+  "an agent that is mistreated fifty times under load",
+);
+const around = testsOf("tests/node/faults_agent_test.ts", "an agent around which things fail");
+const stopped = testsOf("tests/node/faults_stopped_test.ts", "an agent that is stopped for long");
+const silent = testsOf(
+  "tests/kernel/datapath_silence_test.ts",
+  "relay workers of which one tells nothing of itself",
+);
+const uninstalled = testsOf(
+  "tests/node/faults_uninstall_test.ts",
+  "uninstall leaves nothing behind",
+);
+const clocks = testsOf("tests/node/faults_time_test.ts", "the clock of an agent");
 
-function around(...names: string[]): Clause["test"] {
-  return { file: "tests/node/faults_agent_test.ts", name: [AROUND, ...names] };
-}
-
-function stopped(name: string): Clause["test"] {
-  const suite = "an agent that is stopped for long";
-  return { file: "tests/node/faults_stopped_test.ts", name: [suite, name] };
-}
-
-function silent(...names: string[]): Clause["test"] {
-  const suite = "relay workers of which one tells nothing of itself";
-  return { file: "tests/kernel/datapath_silence_test.ts", name: [suite, ...names] };
-}
-
-function uninstalled(when: string): Clause["test"] {
-  const suite = "uninstall leaves nothing behind";
-  return { file: "tests/node/faults_uninstall_test.ts", name: [suite, when] };
-}
-
-function clock(name: string): Clause["test"] {
-  const tail = "what can be kept is kept, certificates hold, nothing opens";
-  return {
-    file: "tests/node/faults_time_test.ts",
-    name: ["the clock of an agent", `${name}: ${tail}`],
-  };
+function clock(how: string): Clause["test"] {
+  return clocks(`${how}: what can be kept is kept, certificates hold, nothing opens`);
 }
 
 /** Takes every packet for one that no process of the node has sent. */
@@ -347,6 +334,7 @@ const uninstall: readonly Clause[] = [
   },
 ];
 
+/** What holds under faults. */
 export const faults: readonly Clause[] = [
   ...underLoad,
   ...silence,

@@ -3,30 +3,22 @@
  *
  * @module
  */
-import type { Clause, Mutation } from "./clause.ts";
+import { type Clause, type Mutation, testsOf } from "./clause.ts";
 
 const DIRECTORY = "src/watch/directory/directory.ts";
 const AUTHORITY = "src/identity/authority.ts";
 const FILES = "src/identity/store/files.ts";
 
-function around(...names: string[]): Clause["test"] {
-  const suite = "an agent around which things fail";
-  return { file: "tests/node/faults_agent_test.ts", name: [suite, ...names] };
-}
-
-function folder(name: string): Clause["test"] {
-  const suite = "the folder of a running agent";
-  return { file: "tests/unit/watch/directory_faults_test.ts", name: [suite, name] };
-}
-
-function source(suite: string, name: string): Clause["test"] {
-  return { file: "tests/unit/watch/directory_test.ts", name: [suite, name] };
-}
-
-function state(name: string): Clause["test"] {
-  const suite = "a file of the state directory under a running agent";
-  return { file: "tests/unit/identity/faults_test.ts", name: [suite, name] };
-}
+const around = testsOf("tests/node/faults_agent_test.ts", "an agent around which things fail");
+const folder = testsOf(
+  "tests/unit/watch/directory_faults_test.ts",
+  "the folder of a running agent",
+);
+const source = testsOf("tests/unit/watch/directory_test.ts");
+const state = testsOf(
+  "tests/unit/identity/faults_test.ts",
+  "a file of the state directory under a running agent",
+);
 
 /** Takes a folder that cannot be read for an empty one. */
 const UNREADABLE_IS_EMPTY: Mutation = {

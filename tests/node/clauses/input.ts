@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Clause } from "./clause.ts";
+import { type Clause, testsOf } from "./clause.ts";
 
-const unit = (...name: string[]): Clause["test"] => ({ file: "tests/unit/fuzz_test.ts", name });
+const unit = testsOf("tests/unit/fuzz_test.ts");
 
 const YAML = unit(
   "the directory source",

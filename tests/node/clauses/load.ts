@@ -3,19 +3,12 @@
  *
  * @module
  */
-import type { Clause } from "./clause.ts";
+import { type Clause, testsOf } from "./clause.ts";
 
 const SLOW = "behind 500 readers that do not read";
-const CROWD = "a node of 100 pods";
 
-const relay = (...name: string[]): Clause["test"] => ({
-  file: "tests/node/load_test.ts",
-  name: ["the relay under load", ...name],
-});
-const crowd = (...name: string[]): Clause["test"] => ({
-  file: "tests/node/crowd_test.ts",
-  name: [CROWD, ...name],
-});
+const relay = testsOf("tests/node/load_test.ts", "the relay under load");
+const crowd = testsOf("tests/node/crowd_test.ts", "a node of 100 pods");
 
 /** What holds under load. */
 export const load: readonly Clause[] = [
@@ -48,7 +41,7 @@ export const load: readonly Clause[] = [
   },
   {
     promise: "of 10,000 short connections none fails",
-    test: relay("serves 10,000 short connections, one as well as the other"),
+    test: relay("serves 10,000 short connections, every one"),
     mutation: {
       file: "src/relay/path/pool.ts",
       find: "if (tunnel !== undefined) this.remove(tunnel);",
@@ -92,8 +85,8 @@ export const load: readonly Clause[] = [
     },
   },
   {
-    promise: "500 slow readers do not slow anybody else down",
-    test: relay(SLOW, "serves others as fast as without them"),
+    promise: "500 slow readers keep nobody else from being served",
+    test: relay(SLOW, "serves others meanwhile"),
     mutation: {
       file: "src/relay/path/plain_socket.ts",
       find: "      const sent = send(this.fd, this.#view(bytes, start), end - start);\n",

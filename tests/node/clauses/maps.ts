@@ -4,16 +4,15 @@
  *
  * @module
  */
-import type { Clause } from "./clause.ts";
+import { type Clause, testsOf } from "./clause.ts";
 
-const of = (file: string) => (...name: string[]): Clause["test"] => ({ file, name });
-const full = of("tests/kernel/datapath_maps_test.ts");
-const budget = of("tests/kernel/datapath_budget_test.ts");
-const rows = of("tests/kernel/datapath_rows_test.ts");
-const pins = of("tests/kernel/datapath_pins_test.ts");
-const events = of("tests/kernel/datapath_events_test.ts");
-const report = of("tests/unit/observe/shortage_test.ts");
-const cli = of("tests/unit/cli/program_test.ts");
+const full = testsOf("tests/kernel/datapath_maps_test.ts");
+const budget = testsOf("tests/kernel/datapath_budget_test.ts");
+const rows = testsOf("tests/kernel/datapath_rows_test.ts");
+const pins = testsOf("tests/kernel/datapath_pins_test.ts");
+const events = testsOf("tests/kernel/datapath_events_test.ts");
+const report = testsOf("tests/unit/observe/shortage_test.ts");
+const cli = testsOf("tests/unit/cli/program_test.ts");
 
 const OLD = "pins of another layout";
 const FOREIGN = "what somebody else has pinned under a name of weft";

@@ -10,13 +10,13 @@ import { faults } from "./faults.ts";
 import { input } from "./input.ts";
 import { load } from "./load.ts";
 import { maps } from "./maps.ts";
-import { PEERS } from "./peers.ts";
+import { peers } from "./peers.ts";
 import { sockets } from "./sockets.ts";
 
 /** Every section, in the order in which a reader wants them. */
 export const SECTIONS: Readonly<Record<string, readonly Clause[]>> = {
   load,
-  peers: PEERS,
+  peers,
   sockets,
   around,
   faults,

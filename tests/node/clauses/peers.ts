@@ -6,7 +6,7 @@
  */
 
 import type { Clause } from "./clause.ts";
-import { PEER_IDENTITIES } from "./peers_identity.ts";
+import { peerIdentities } from "./peers_identity.ts";
 
 type Row = readonly [promise: string, test: string, find: string, put: string];
 
@@ -381,9 +381,9 @@ const SERVERS: readonly Clause[] = [
 ];
 
 /** What holds whatever a peer does. */
-export const PEERS: readonly Clause[] = [
+export const peers: readonly Clause[] = [
   ...HANDSHAKES,
   ...SESSIONS,
   ...SERVERS,
-  ...PEER_IDENTITIES,
+  ...peerIdentities,
 ];

@@ -251,7 +251,7 @@ const BINDING_SUITE = "an identity that is bound to its address";
 const BINDING_FILE = "tests/kernel/peers_binding_test.ts";
 
 /** What holds for every certificate, from clients and from servers. */
-export const PEER_IDENTITIES: readonly Clause[] = [
+export const peerIdentities: readonly Clause[] = [
   ...SPIFFE.map(([what, mutation]) => ({
     promise: `A certificate is refused for ${what}.`,
     test: {

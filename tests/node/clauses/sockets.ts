@@ -3,15 +3,11 @@
  *
  * @module
  */
-import type { Clause, Mutation } from "./clause.ts";
+import { type Clause, type Mutation, testsOf } from "./clause.ts";
 
-const FILE = "tests/node/sockets_test.ts";
 const AS_ANY = "is carried in the mesh, and refused outside of it";
 
-/** A test of the one suite of these. */
-function shownBy(name: string): Clause["test"] {
-  return { file: FILE, name: ["a socket", name] };
-}
+const shownBy = testsOf("tests/node/sockets_test.ts", "a socket");
 
 /** Turns connections to the pod's loopback, which only a socket without a device can reach. */
 const TO_LOOPBACK: Mutation = {
@@ -53,6 +49,7 @@ const LISTENING_OR_NOT: Mutation = {
   put: "		return 0;",
 };
 
+/** What holds for every socket. */
 export const sockets: readonly Clause[] = [
   {
     promise: "A socket that is bound to an address first goes through mutual TLS, of both families",

@@ -8,6 +8,7 @@
  */
 import assert from "node:assert/strict";
 import { readLines } from "@/tests/support/lines.ts";
+import { within } from "@/tests/support/waiting.ts";
 import type { Testbed } from "@/tests/testbed/mod.ts";
 
 interface Line {
@@ -78,23 +79,17 @@ export class LiveConnection implements AsyncDisposable {
     await Promise.all([this.#child.status, this.#following]);
   }
 
-  async #until(holds: (line: Line) => boolean): Promise<Line | undefined> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((_, reject) => {
-      timer = setTimeout(() => {
-        reject(new assert.AssertionError({ message: `Nothing for ${PATIENCE_MS} ms` }));
-      }, PATIENCE_MS);
-    });
-    try {
-      for (;;) {
-        const line = this.#lines.find(holds);
-        if (line !== undefined || this.#over) return line;
-        // deno-lint-ignore no-await-in-loop -- each line may be the one
-        await Promise.race([this.#changed.promise, late]);
-      }
-    } finally {
-      clearTimeout(timer);
-      late.catch(() => undefined);
+  #until(holds: (line: Line) => boolean): Promise<Line | undefined> {
+    return within(PATIENCE_MS, "a line of the connection", this.#first(holds));
+  }
+
+  /** Undefined if the program ends before. */
+  async #first(holds: (line: Line) => boolean): Promise<Line | undefined> {
+    for (;;) {
+      const line = this.#lines.find(holds);
+      if (line !== undefined || this.#over) return line;
+      // deno-lint-ignore no-await-in-loop -- each line may be the one
+      await this.#changed.promise;
     }
   }
 

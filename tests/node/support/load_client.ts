@@ -4,6 +4,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { readLines } from "@/tests/support/lines.ts";
 import type { Mesh } from "./mesh.ts";
 
 /** What a loader says. */
@@ -12,13 +13,11 @@ export interface LoadReport {
   readonly served?: number;
   /** The first failure, if there was one. */
   readonly first?: string;
-  /** How long a short connection takes. */
-  readonly medianMs?: number;
 }
 
 export class LoadClient implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
-  readonly #reports: AsyncIterator<LoadReport>;
+  readonly #lines: AsyncGenerator<string, void>;
 
   static async start(
     mesh: Mesh,
@@ -39,13 +38,13 @@ export class LoadClient implements AsyncDisposable {
 
   private constructor(child: Deno.ChildProcess) {
     this.#child = child;
-    this.#reports = reportsOf(child.stdout);
+    this.#lines = readLines(child.stdout);
   }
 
   /** The next report; undefined when it has ended. */
   async next(): Promise<LoadReport | undefined> {
-    const { done, value } = await this.#reports.next();
-    return done ? undefined : value;
+    const { value } = await this.#lines.next();
+    return value === undefined ? undefined : JSON.parse(value) as LoadReport;
   }
 
   /** Lets it go on behind a report. */
@@ -63,17 +62,7 @@ export class LoadClient implements AsyncDisposable {
       // It has ended.
     }
     // deno-lint-ignore no-await-in-loop -- to the end of what it has said
-    while ((await this.#reports.next()).done !== true) continue;
+    while ((await this.#lines.next()).done !== true) continue;
     await this.#child.status;
-  }
-}
-
-async function* reportsOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<LoadReport> {
-  let rest = "";
-  const decoder = new TextDecoder();
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) yield JSON.parse(line) as LoadReport;
   }
 }

@@ -10,6 +10,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { StatusReport } from "@/src/observe/report.ts";
+import { eventually } from "@/tests/support/waiting.ts";
 import { type ExecResult, Testbed } from "@/tests/testbed/mod.ts";
 import { HABITS } from "./habits.ts";
 import { LiveConnection } from "./live.ts";
@@ -29,7 +30,6 @@ export interface PodSpec {
 }
 
 const DENO = [Deno.execPath(), "run", "-A", "--quiet", "--no-config", "--no-lock"];
-const IN_FORCE_TIMEOUT_MS = 10_000;
 
 /** A Pod document. */
 export function pod(spec: PodSpec): string {
@@ -200,6 +200,13 @@ export class Mesh implements AsyncDisposable {
     return JSON.parse(line) as Answer;
   }
 
+  /** Asks an application at each of its addresses who it takes the place for. */
+  askAll(place: string, addresses: readonly string[]): Promise<Answer[]> {
+    return Promise.all(
+      addresses.map((address) => this.dial(place, "send", address, HABITS.who, 100)),
+    );
+  }
+
   /** Opens a connection that stays. */
   async hold(place: string, host: string, port: number = HABITS.echo): Promise<LiveConnection> {
     return await LiveConnection.open(this.bed, place, dialer("hold", host, port));
@@ -254,21 +261,6 @@ export function assertRefused(answers: readonly Answer[], who = "it"): void {
   for (const { answered, error } of answers) {
     const what = error ?? (answered === "" ? "end" : `${who} is served: ${answered}`);
     assert.match(what, /^(ConnectionRefused|ConnectionReset|BrokenPipe|end)$/);
-  }
-}
-
-/** Asks until it holds; fails with `what` after ten seconds. */
-export async function eventually(
-  what: string,
-  holds: () => Promise<boolean> | boolean,
-  timeoutMs = IN_FORCE_TIMEOUT_MS,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  // deno-lint-ignore no-await-in-loop -- until it holds
-  while (!await holds()) {
-    assert.ok(performance.now() < deadline, `Not within ${timeoutMs} ms: ${what}`);
-    // deno-lint-ignore no-await-in-loop
-    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
 
