@@ -50,7 +50,7 @@ export function* keptCases(): Generator<[string, PolicyCase]> {
 function keep(result: fc.RunDetails<[PolicyCase]>): string {
   const [failing] = result.counterexample ?? [];
   if (failing === undefined) return `Seed ${result.seed}: ${String(result.errorInstance)}`;
-  const { differences } = runCase(failing);
+  const differences = differencesOf(failing);
   const queries = differences.map(({ query }) => query);
   const kept = { ...failing, queries: queries.length === 0 ? failing.queries : queries };
   const path = new URL(`seed-${result.seed}.json`, KEPT);
@@ -58,4 +58,13 @@ function keep(result: fc.RunDetails<[PolicyCase]>): string {
   const policies = kept.objects.filter((object) => /Policy"/.test(JSON.stringify(object)));
   const shown = { enforcement: kept.enforcement, policies, differences };
   return `Seed ${result.seed}, kept in ${path.pathname}: ${JSON.stringify(shown, undefined, 2)}`;
+}
+
+/** None where the case could not be run at all. */
+function differencesOf(failing: PolicyCase): ReturnType<typeof runCase>["differences"] {
+  try {
+    return runCase(failing).differences;
+  } catch {
+    return [];
+  }
 }

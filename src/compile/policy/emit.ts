@@ -118,30 +118,47 @@ const EPILOGUE: readonly Item[] = [
 ];
 
 /**
- * The nodes that `root` leads to, each once: a node's "no" follows it wherever that is possible.
+ * The nodes that `root` leads to, each once, and each before all that it leads to: jumps go forward
+ * alone. The kernel lays machine code out in passes until no jump changes its length any more; with
+ * jumps both ways through each other it may never be done, and refuses the program (ENOTSUPP).
  */
 function emitGraph(nodes: readonly Node[], root: NodeId, names: Names): Item[] {
-  const items: Item[] = [];
-  const placed = new Set<NodeId>();
-  const pending = [root];
-  for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
-    if (placed.has(id)) continue;
-    let next: NodeId | undefined = id;
-    while (next !== undefined) {
-      const node: Node | undefined = nodes[next];
-      if (node === undefined) throw new RangeError(`Cannot emit node ${next}: there is none`);
-      placed.add(next);
-      items.push(label(placeOf(next)), ...emitNode(node, names));
-      if (node.kind === "verdict") break;
-      pending.push(node.yes);
-      if (placed.has(node.no)) {
-        items.push(jump(placeOf(node.no)));
-        break;
-      }
-      next = node.no;
+  const order = inOrder(nodes, root);
+  return order.flatMap((id, index) => {
+    const node = nodeOf(nodes, id);
+    const items = [label(placeOf(id)), ...emitNode(node, names)];
+    const fallsThrough = node.kind === "verdict" || order[index + 1] === node.no;
+    return fallsThrough ? items : [...items, jump(placeOf(node.no))];
+  });
+}
+
+/** Depth first, in reverse of the order in which nodes are done: a "no" follows where it can. */
+function inOrder(nodes: readonly Node[], root: NodeId): NodeId[] {
+  const done: NodeId[] = [];
+  const seen = new Set([root]);
+  const path = [{ id: root, left: successorsOf(nodeOf(nodes, root)) }];
+  for (let at = path.at(-1); at !== undefined; at = path.at(-1)) {
+    const next = at.left.pop();
+    if (next === undefined) {
+      done.push(at.id);
+      path.pop();
+    } else if (!seen.has(next)) {
+      seen.add(next);
+      path.push({ id: next, left: successorsOf(nodeOf(nodes, next)) });
     }
   }
-  return items;
+  return done.reverse();
+}
+
+/** The last is looked at first, and so comes last. */
+function successorsOf(node: Node): NodeId[] {
+  return node.kind === "verdict" ? [] : [node.no, node.yes];
+}
+
+function nodeOf(nodes: readonly Node[], id: NodeId): Node {
+  const node = nodes[id];
+  if (node === undefined) throw new RangeError(`Cannot emit node ${id}: there is none`);
+  return node;
 }
 
 function placeOf(id: NodeId): string {
