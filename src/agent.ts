@@ -35,7 +35,8 @@ export async function runAgent(config: Config, signal: AbortSignal): Promise<voi
   const until = AbortSignal.any([signal, stop.signal]);
   await using stack = new AsyncDisposableStack(); // disposes in reverse
 
-  const lock = lockRunDirectory(config.runDirectory); // before the pins are touched; the server's
+  // Let go of last: whoever waits for it, as `weft uninstall` does, finds the pins free as well.
+  const lock = stack.use(lockRunDirectory(config.runDirectory));
   const pins = stack.use(lockPins(config.bpffs));
   const datapath = stack.use(openDatapath({ ...config, patienceMs: PEER_PATIENCE_MS, log }));
   if (pins === undefined) stack.use(lockPins(config.bpffs)); // it is there now

@@ -29,7 +29,7 @@ export interface ServerOptions {
   readonly view: AgentView;
   readonly observer: Observer;
   readonly log: Log;
-  /** of the run directory, where the caller holds it already */
+  /** of the run directory, where the caller holds it already, and goes on holding it */
   readonly lock?: Disposable;
 }
 
@@ -38,7 +38,7 @@ export function serveAgent(options: ServerOptions): AsyncDisposable {
   const { runDirectory, metrics } = options.view.config;
   const stack = new AsyncDisposableStack();
   try {
-    stack.use(options.lock ?? lockRunDirectory(runDirectory));
+    if (options.lock === undefined) stack.use(lockRunDirectory(runDirectory));
     writeRecord(options.view.config);
     stack.use(listenUnix(`${runDirectory}/${SOCKET_NAME}`, options));
     if (metrics) stack.use(listenMetrics(metrics, options));
