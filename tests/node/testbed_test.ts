@@ -242,6 +242,13 @@ describe("down", () => {
     assert.ok(halfWay > 2, "the delays do not meet the time that up takes");
   });
 
+  it("clears up after an up that was killed before it had an id", async () => {
+    const directory = await Deno.makeTempDir({ dir: "/run", prefix: "weft-testbed-" });
+    await Deno.writeTextFile(`${directory}/id`, "");
+    await tearDown(directory);
+    await assert.rejects(Deno.stat(directory), Deno.errors.NotFound);
+  });
+
   it("happens by itself when up is interrupted", async () => {
     const directory = await Deno.makeTempDir({ dir: "/run", prefix: "weft-testbed-" });
     const folder = await Deno.makeTempDir();

@@ -16,12 +16,10 @@ export async function destroyTestbed(
   directory: string,
   cgroupRoot: string,
 ): Promise<string[]> {
-  let id: string;
-  try {
-    id = (await Deno.readTextFile(`${directory}/id`)).trim();
-  } catch (error) {
-    if (!isGone(error)) throw error;
-    // Killed before it had an id: there is the directory, and perhaps our own lock.
+  const id = await readId(directory);
+  if (id === "") {
+    // Killed before it had an id: there is the directory, perhaps the file to be, and our own lock.
+    await Deno.remove(`${directory}/id`).catch(() => undefined);
     await Deno.remove(`${directory}/lock`).catch(() => undefined);
     await Deno.remove(directory).catch(() => undefined);
     return [];
@@ -36,6 +34,16 @@ export async function destroyTestbed(
   await removeNamespaces(`${prefixOf(id)}-`);
   await Deno.remove(directory, { recursive: true });
   return processes;
+}
+
+/** Reads what `up` wrote first: "" where it was killed before it had made the file or filled it. */
+async function readId(directory: string): Promise<string> {
+  try {
+    return (await Deno.readTextFile(`${directory}/id`)).trim();
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    return "";
+  }
 }
 
 /** Waits until killed processes are no longer listed: some inits collect the dead at leisure. */
